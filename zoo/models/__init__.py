@@ -1,0 +1,1 @@
+"""Models: exact ones, the bundled tiny world, and networks of a user's own."""

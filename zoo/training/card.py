@@ -1,0 +1,35 @@
+"""Model cards: what made a model, beside the model."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from zoo.training.recipe import Recipe
+
+
+def command_line(name: str, recipe: Recipe) -> str:
+    """The `zoo train` command that repeats a recipe, whatever the defaults will be by then."""
+    words = ["python", "-m", "zoo", "train", name]
+    for key, value in recipe.model_dump(mode="json", exclude_none=True).items():
+        option = "--" + key.replace("_", "-")
+        if isinstance(value, bool):
+            words += [option] if value else []
+        elif isinstance(value, list):
+            words += [option, *(str(v) for v in value)]
+        else:
+            words += [option, str(value)]
+    return shlex.join(words)
+
+
+def write_card(folder: Path, name: str, recipe: Recipe, facts: dict[str, Any]) -> None:
+    """Write README.md: the exact command and the facts of the run."""
+    measured = "\n".join(f"| {k} | {v} |" for k, v in facts.items())
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text(
+        f"# {folder.name}: {name}\n\n"
+        f"Made by\n\n```\n{command_line(name, recipe)}\n```\n\n"
+        f"| of the run | |\n|---|---|\n{measured}\n",
+        encoding="utf-8",
+    )

@@ -1,0 +1,264 @@
+"""Train a text-conditional denoiser: diffusers' `UNet2DConditionModel` with a small text encoder.
+
+Loss: ‖v̂(x_t, t, c) − v‖², v = alpha_t·eps − sigma_t·x_0 (Salimans & Ho 2022, arXiv:2202.00512), unweighted, so
+that the noisiest level is learned too; cosine schedule (Nichol & Dhariwal 2021, arXiv:2102.09672); the caption is
+dropped at random, which makes the empty prompt unconditional (Ho & Salimans 2022, arXiv:2207.12598).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from tqdm import tqdm
+
+from zoo.models.text import build_text_encoder, build_tokenizer, encode
+from zoo.schedule import DiscreteSchedule
+from zoo.training.data import Batches, CaptionedPictures, loader, open_pictures
+from zoo.training.recipe import Recipe, keyed_generator, load_checkpoint, native_bf16, save_checkpoint
+
+
+class DenoiserRecipe(Recipe):
+    """Options of `zoo train denoiser`."""
+
+    channels: list[int] = Field([32, 64, 96, 96], min_length=2, description="U-Net width at each resolution")
+    attention_below: int = Field(9, ge=1, description="attend to the text where the picture is smaller than this")
+    heads: int = Field(2, ge=1, description="attention heads")
+    layers: int = Field(1, ge=1, le=4, description="residual blocks per resolution")
+    text_width: int = Field(128, ge=8, description="width of the text encoder")
+    label_dropout: float = Field(0.1, ge=0, lt=1, description="share of captions replaced by the empty one")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the weight average, warmed up")
+    compile: bool = Field(False, description="torch.compile the network (slow to start)")
+
+
+def train(recipe: DenoiserRecipe) -> Path | None:
+    """Train, or go on from the last checkpoint; returns the model's folder, None if stopped early.
+
+    Raises:
+        ValueError: the data or the checkpoint does not fit the recipe.
+    """
+    from accelerate import Accelerator
+
+    accelerator = Accelerator()
+    device = accelerator.device
+    bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and native_bf16(device))
+    pictures = open_pictures(recipe.data, recipe.seed, recipe.size)
+    torch.manual_seed(recipe.seed)
+    tokenizer = build_tokenizer(pictures.vocabulary)
+    modules = {"denoiser": build_unet(recipe), "text_encoder": build_text_encoder(tokenizer, recipe.text_width)}
+    both = torch.nn.ModuleDict(modules)
+    optimizer = torch.optim.AdamW(both.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
+    averages = {name: _copy(module) for name, module in modules.items()}
+    resumed = load_checkpoint(recipe.out, modules, optimizer, recipe)
+    first, facts = 0, {"seconds": 0.0, "loss": math.nan}
+    if resumed is not None:
+        first, averages, facts = resumed
+    both.to(device, memory_format=torch.channels_last)
+    averages = {name: [t.to(device) for t in tensors] for name, tensors in averages.items()}
+    network = _Conditional(modules["denoiser"], modules["text_encoder"], tokenizer)
+    wrapped, optimizer = accelerator.prepare(network, optimizer)
+    step_fn = torch.compile(wrapped) if recipe.compile else wrapped
+    schedule = DiscreteSchedule.cosine()
+    alphas_cumprod = torch.from_numpy(schedule.alphas_cumprod).to(device)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    end = min(recipe.steps, recipe.stop_at or recipe.steps)
+    batches = loader(Batches(pictures, recipe.batch_size, range(first, end), rank, world), recipe.workers)
+    bar = tqdm(total=recipe.steps, initial=first, disable=not accelerator.is_main_process, unit="step")
+    losses: list[float] = []
+    started = time.monotonic() - facts["seconds"]
+    for step, (x0, captions) in enumerate(batches, start=first):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * learning_rate_factor(step, recipe.steps, recipe.warmup)
+        generator = keyed_generator(recipe.seed, step, rank)
+        t, noise, kept = draw(generator, x0.shape, recipe.label_dropout, schedule.timesteps)
+        captions = [c if k else "" for c, k in zip(captions, kept, strict=True)]
+        x0, noise, t = x0.to(device), noise.to(device), t.to(device)
+        a = alphas_cumprod[t].float().view(-1, 1, 1, 1)
+        alpha, sigma = a.sqrt(), (1 - a).sqrt()
+        x_t = (alpha * x0 + sigma * noise).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            v = step_fn(x_t, t, captions)
+        loss = (v.float() - (alpha * noise - sigma * x0)).square().mean()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(both.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        done = step + 1
+        for name, module in modules.items():
+            _average(averages[name], module, min(recipe.ema, (1 + done) / (10 + done)))
+        losses.append(loss.item())
+        bar.update()
+        if done % 10 == 0:
+            bar.set_postfix(loss=f"{sum(losses[-100:]) / len(losses[-100:]):.4f}")
+        if not accelerator.is_main_process:
+            continue
+        if done % recipe.checkpoint_every == 0 or done == end:
+            facts = {"seconds": time.monotonic() - started, "loss": sum(losses[-100:]) / len(losses[-100:])}
+            save_checkpoint(recipe.out, done, modules, optimizer, averages, recipe, facts)
+        if done % recipe.sample_every == 0 or done == end:
+            _draw_samples(recipe, done, modules, averages, tokenizer, pictures)
+    bar.close()
+    if end < recipe.steps or not accelerator.is_main_process:
+        return None
+    run = {
+        "minutes": f"{facts['seconds'] / 60:.0f}",
+        "precision": "bf16 autocast" if bf16 else "fp32",
+        "device": f"{device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
+        "torch": torch.__version__,
+        "mean loss of the last 100 steps": f"{facts['loss']:.4f}",
+    }
+    return export(recipe, modules, averages, tokenizer, run)
+
+
+def build_unet(recipe: DenoiserRecipe) -> Any:
+    """The U-Net, one attention block wherever the feature map is small enough."""
+    from diffusers import UNet2DConditionModel
+
+    sizes = [recipe.size // 2**i for i in range(len(recipe.channels))]
+    attends = [size < recipe.attention_below for size in sizes]
+    return UNet2DConditionModel(
+        sample_size=recipe.size,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=tuple(recipe.channels),
+        layers_per_block=recipe.layers,
+        down_block_types=tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends),
+        up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
+        cross_attention_dim=recipe.text_width,
+        attention_head_dim=recipe.heads,  # diffusers reads this as the number of heads
+    )
+
+
+def draw(
+    generator: torch.Generator, shape: torch.Size, label_dropout: float, timesteps: int
+) -> tuple[torch.Tensor, torch.Tensor, list[bool]]:
+    """Timesteps (B,), noise (B, C, H, W), and which captions to keep.
+
+    Timesteps are stratified, one uniform draw shifted by i/B (Kingma et al. 2021, arXiv:2107.00630), which
+    lowers the variance of the loss.
+    """
+    n = shape[0]
+    offsets = (torch.rand(1, generator=generator) + torch.arange(n) / n) % 1
+    t = (offsets * timesteps).long()[torch.randperm(n, generator=generator)]
+    noise = torch.randn(shape, generator=generator)
+    kept = torch.rand(n, generator=generator) >= label_dropout
+    return t, noise, kept.tolist()
+
+
+def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
+    """Linear from 0 over `warmup` steps, then half a cosine down to 0 at `steps`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def export(
+    recipe: DenoiserRecipe,
+    modules: dict[str, Any],
+    averages: dict[str, list[torch.Tensor]],
+    tokenizer: Any,
+    facts: dict[str, Any],
+) -> Path:
+    """Write the averaged weights, in half precision, in `save_pretrained` layout with a model card."""
+    from diffusers import DDIMScheduler
+
+    from zoo.training.card import write_card
+
+    folder = recipe.out / "model"
+    for name, module in modules.items():
+        with _averaged(module, averages[name]):
+            copy.deepcopy(module).half().save_pretrained(folder / name)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", timestep_spacing="trailing"
+    ).save_pretrained(folder / "scheduler")
+    write_card(folder, "denoiser", recipe, facts)
+    return folder
+
+
+class _Conditional(torch.nn.Module):
+    """Denoiser and text encoder as one module, so that both are wrapped and compiled together."""
+
+    def __init__(self, denoiser: Any, text_encoder: Any, tokenizer: Any) -> None:
+        super().__init__()
+        self.denoiser, self.text_encoder, self.tokenizer = denoiser, text_encoder, tokenizer
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, captions: list[str]) -> torch.Tensor:
+        text = encode(self.tokenizer, self.text_encoder, captions)
+        out: torch.Tensor = self.denoiser(x, t, encoder_hidden_states=text).sample
+        return out
+
+
+def _copy(module: torch.nn.Module) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in module.parameters()]
+
+
+@torch.no_grad()
+def _average(averages: list[torch.Tensor], module: torch.nn.Module, decay: float) -> None:
+    torch._foreach_lerp_(averages, [p.detach() for p in module.parameters()], 1 - decay)
+
+
+class _averaged:
+    """Within the block a module carries its averaged weights."""
+
+    def __init__(self, module: torch.nn.Module, averages: list[torch.Tensor]) -> None:
+        self.module, self.averages = module, averages
+
+    def __enter__(self) -> None:
+        self.trained = _copy(self.module)
+        self._put(self.averages)
+
+    def __exit__(self, *error: object) -> None:
+        self._put(self.trained)
+
+    @torch.no_grad()
+    def _put(self, tensors: list[torch.Tensor]) -> None:
+        for parameter, tensor in zip(self.module.parameters(), tensors, strict=True):
+            parameter.copy_(tensor)
+
+
+@torch.no_grad()
+def _draw_samples(
+    recipe: DenoiserRecipe,
+    step: int,
+    modules: dict[str, Any],
+    averages: dict[str, list[torch.Tensor]],
+    tokenizer: Any,
+    pictures: CaptionedPictures,
+) -> None:
+    """DDIM 20 with guidance 2, by diffusers, of the first 16 captions."""
+    from diffusers import DDIMScheduler
+    from PIL import Image
+
+    _, captions = pictures.batch(range(16))
+    scheduler = DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", timestep_spacing="trailing"
+    )
+    scheduler.set_timesteps(20)
+    device = modules["denoiser"].device
+    x = torch.randn(16, 3, recipe.size, recipe.size, generator=keyed_generator(recipe.seed)).to(device)
+    with (
+        _averaged(modules["denoiser"], averages["denoiser"]),
+        _averaged(modules["text_encoder"], averages["text_encoder"]),
+    ):
+        text = encode(tokenizer, modules["text_encoder"], captions + [""] * 16)
+        for t in scheduler.timesteps:
+            conditional, empty = modules["denoiser"](
+                torch.cat([x, x]), t, encoder_hidden_states=text
+            ).sample.chunk(2)
+            x = scheduler.step(empty + 2 * (conditional - empty), t, x).prev_sample
+    pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    rows = pixels.reshape(2, 8, recipe.size, recipe.size, 3).transpose(0, 2, 1, 3, 4)
+    sheet = Image.fromarray(rows.reshape(2 * recipe.size, 8 * recipe.size, 3))
+    folder = recipe.out / "samples"
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet.resize((sheet.width * 4, sheet.height * 4), Image.Resampling.NEAREST).save(
+        folder / f"step-{step:06d}.png"
+    )
+    (folder / "captions.txt").write_text("\n".join(captions), encoding="utf-8")
