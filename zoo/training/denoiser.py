@@ -18,10 +18,11 @@ import torch
 from pydantic import Field
 from tqdm import tqdm
 
+from zoo.device import native_bf16
 from zoo.models.text import build_text_encoder, build_tokenizer, encode
 from zoo.schedule import DiscreteSchedule
 from zoo.training.data import Batches, CaptionedPictures, loader, open_pictures
-from zoo.training.recipe import Recipe, keyed_generator, load_checkpoint, native_bf16, save_checkpoint
+from zoo.training.recipe import Recipe, keyed_generator, load_checkpoint, save_checkpoint
 
 
 class DenoiserRecipe(Recipe):

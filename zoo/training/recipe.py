@@ -39,13 +39,6 @@ class Recipe(BaseModel):
     stop_at: int | None = Field(None, ge=1, description="stop after this step, as if interrupted")
 
 
-def native_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is computed in hardware; emulated, it is about ten times slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())  # type: ignore[no-untyped-call]
-
-
 def keyed_generator(*key: int) -> torch.Generator:
     """A CPU generator that depends on the key alone."""
     import numpy as np

@@ -1,0 +1,56 @@
+"""DDPM: ancestral sampling, respaced to any number of steps.
+
+Ho, Jain, Abbeel 2020, "Denoising Diffusion Probabilistic Models", arXiv:2006.11239, algorithm 2 and equation 7;
+respacing by Nichol & Dhariwal 2021, arXiv:2102.09672, section 4.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from zoo import Field, Query, Sampler, SamplerSpec, Spacing, hookimpl
+
+
+class DDPM(Sampler):
+    """x_s = mean + √var·z from level t to the next, cleaner level s, with the posterior q(x_s | x_t, x0):
+
+    mean = [alpha_s·β·x0 + (alpha_t/alpha_s)·sigma_s²·x] / sigma_t²,    β = sigma_t² − (alpha_t/alpha_s)²·sigma_s²,
+
+    where β is 1 − ᾱ_t/ᾱ_s when variance is preserved. The variance is β̃ = β·sigma_s²/sigma_t² ("small") or β
+    ("large"). No noise is added on the way to the clean level.
+    """
+
+    class Params(Sampler.Params):
+        steps: int = Field(50, ge=1, le=1000, title="Steps", description="how many levels are visited")
+        variance: Literal["small", "large"] = Field(
+            "small", title="Variance", description="small is β̃, right for one data point; large is β"
+        )
+        spacing: Spacing = Field("trailing", title="Spacing", description="which levels are visited")
+
+    params: Params
+    stochastic = True
+
+    def sample(self, x, levels, noise):
+        for t, s in levels.pairs():
+            prediction = yield Query(x, t)
+            step = t.alpha / s.alpha
+            beta = t.sigma**2 - step**2 * s.sigma**2
+            x = (s.alpha * beta * prediction.x0 + step * s.sigma**2 * x) / t.sigma**2
+            if not s.is_clean:
+                large = self.params.variance == "large"
+                x = x + math.sqrt(beta if large else beta * s.sigma**2 / t.sigma**2) * noise()
+        return x
+
+
+@hookimpl
+def register_samplers():
+    return [
+        SamplerSpec(
+            "ddpm",
+            DDPM,
+            title="DDPM",
+            summary="Ancestral sampling: each step draws from the posterior. Best with hundreds of steps.",
+            paper="2006.11239",
+        )
+    ]

@@ -1,0 +1,383 @@
+"""A comparison: one model, one prompt, shared noise, and the methods to be seen side by side.
+
+`stream` runs one and yields what happens; `compare` waits for the end. The same `Comparison` gives the same
+pictures from the page, the command line, a notebook and another machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+
+from zoo.conditioner import Conditioner
+from zoo.hookspecs import Spec
+from zoo.method import Method, Part
+from zoo.model import Model
+from zoo.noise import MAX_SEED
+from zoo.prediction import check_determines_x0
+from zoo.registry import Registry, UnknownName, default_registry
+from zoo.sampler import NEGATIVE, PROMPT, Sampler
+
+if TYPE_CHECKING:
+    import torch
+
+    from zoo.engine import Cell, Limits, Status
+
+MAX_IMAGES, MAX_CELLS, MAX_TEXT = 256, 256, 1000
+
+
+def _method(value: Any) -> Any:
+    return Method.parse(value) if isinstance(value, str) else value
+
+
+def _seeds(value: Any) -> Any:
+    """Seeds as written on a command line: `7`, `0..3` (both included), `1,5,8..10`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [value]
+    if not isinstance(value, str):
+        return value
+    seeds: list[int] = []
+    for part in value.split(","):
+        match = re.fullmatch(r"\s*(\d{1,16})(?:\s*\.\.\s*(\d{1,16}))?\s*", part)
+        if match is None:
+            raise ValueError(f"seeds are written 7, 0..3 or 1,5,8..10, got {value!r}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 0 <= last - first < MAX_IMAGES:
+            raise ValueError(f"{part.strip()!r} must ascend and hold at most {MAX_IMAGES} seeds")
+        seeds.extend(range(first, last + 1))
+    return seeds
+
+
+MethodLine = Annotated[
+    Method,
+    BeforeValidator(_method, json_schema_input_type=str),
+    PlainSerializer(str, return_type=str),
+]
+
+
+class Comparison(BaseModel):
+    """Everything that decides the pictures of a comparison; JSON both ways.
+
+    Attributes:
+        model: a registered model's name, or folder:PATH for a folder made by `zoo train denoiser`.
+        prompt, negative: what to draw, and what classifier-free guidance leads away from; "" is unconditional.
+        seeds: one image each, the same start noise in every cell; also "0..3".
+        cells: methods in one line each, `ddim steps=20 | cfg scale=3`.
+        timing: "shared" runs all cells fused and tells each one's share of the time; "alone" runs them one by one,
+            each after a warm-up.
+        record: what it was run with (versions, device, hashes); written beside results, ignored when run again.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    model: str = Field("tinyworld", min_length=1, max_length=MAX_TEXT)
+    prompt: str = Field("", max_length=MAX_TEXT)
+    negative: str = Field("", max_length=MAX_TEXT)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...], BeforeValidator(_seeds)] = Field(
+        (0,), min_length=1, max_length=MAX_IMAGES
+    )
+    cells: tuple[MethodLine, ...] = Field(min_length=1, max_length=MAX_CELLS)
+    timing: Literal["shared", "alone"] = "shared"
+    record: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What became of one cell.
+
+    Attributes:
+        method: in one line.
+        status: queued, running, done, failed, cancelled, or na (impossible on this model; `error` says why).
+        images: (n, 3, H, W) float within [-1, 1], on the CPU; None unless done.
+        samples: the raw sample (n, *shape), which for some models is not a picture.
+        nfe: network evaluations per image, by role.
+        seconds: of all its images; shared or alone as the comparison says.
+        noise: hash of the start noise; equal hashes started from the same noise.
+        error, traceback: what went wrong.
+    """
+
+    method: str
+    status: Status
+    images: torch.Tensor | None = None
+    samples: torch.Tensor | None = None
+    nfe: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    noise: str = ""
+    error: str = ""
+    traceback: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON part: everything but pictures."""
+        return {
+            "method": self.method,
+            "status": self.status,
+            "nfe": self.nfe,
+            "seconds": round(self.seconds, 4),
+            "noise": self.noise,
+            "error": self.error,
+            "traceback": self.traceback,
+        }
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """All cells of a comparison, in its order, and what it was run with."""
+
+    comparison: Comparison
+    cells: tuple[CellResult, ...]
+    notices: tuple[str, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether every cell is done."""
+        return all(cell.status == "done" for cell in self.cells)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What results.json holds."""
+        return {
+            "timing": self.comparison.timing,
+            "notices": list(self.notices),
+            "cells": [cell.to_dict() for cell in self.cells],
+        }
+
+    def save(self, folder: str | Path) -> Path:
+        """Write grid.png, cells/, comparison.json and results.json."""
+        from zoo.store import Store
+
+        store = Store(folder, self.comparison)
+        for index, cell in enumerate(self.cells):
+            store.add(index, cell)
+        store.finish(self)
+        return store.folder
+
+    def _repr_html_(self) -> str:
+        from zoo.sheet import html_table
+
+        return html_table(self)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a cell.
+
+    Attributes:
+        kind: progress, or how the cell ended: done, failed, cancelled, na.
+        cell: its index.
+        step, steps: levels passed, of how many.
+        result: what there is of the cell by now.
+        preview: the predicted clean pictures (n, 3, H, W) within [-1, 1] while it forms; the images when done.
+    """
+
+    kind: Literal["progress", "done", "failed", "cancelled", "na"]
+    cell: int
+    step: int
+    steps: int
+    result: CellResult
+    preview: torch.Tensor | None = None
+
+
+def compare(
+    comparison: Comparison,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    limits: Limits | None = None,
+    registry: Registry | None = None,
+) -> ComparisonResult:
+    """Run a comparison to its end.
+
+    Args:
+        comparison: what to compare.
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: auto, fp32, bf16 or fp16, of the networks.
+        limits: what one cell may cost.
+        registry: where names are looked up; all installed plugins by default.
+
+    Raises:
+        ValueError: a name or a parameter that does not exist, with what there is. A cell that fails or is
+            impossible raises nothing: its result says so.
+    """
+    events = stream(comparison, device=device, dtype=dtype, limits=limits, registry=registry)
+    while True:
+        try:
+            next(events)
+        except StopIteration as stop:
+            result: ComparisonResult = stop.value
+            return result
+
+
+def stream(
+    comparison: Comparison,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    limits: Limits | None = None,
+    registry: Registry | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Generator[Event, None, ComparisonResult]:
+    """Run a comparison, yielding an `Event` whenever there is something to show; ends with the result.
+
+    Args and errors are those of `compare`; `cancelled` is asked at every tick.
+    """
+    from zoo.device import resolve_device, resolve_dtype
+    from zoo.engine import Engine, Limits, drive
+    from zoo.store import record
+
+    registry = registry or default_registry()
+    chosen = resolve_device(device)
+    engine = Engine(chosen, resolve_dtype(dtype, chosen))
+    planned = plan(comparison, registry, limits or Limits())
+    model = load_model(comparison.model, registry)
+    notices = dict.fromkeys([*model.notices(comparison.prompt), *model.notices(comparison.negative)])
+
+    comparison = comparison.model_copy(update={"record": record(comparison, model, engine, registry)})
+    results: list[CellResult] = []
+    for index, (method, cell) in enumerate(zip(comparison.cells, planned, strict=True)):
+        if isinstance(cell, str):
+            results.append(CellResult(str(method), "na", error=cell))
+            yield Event("na", index, 0, 0, results[-1])
+        else:
+            results.append(CellResult(str(method), "queued"))
+    cells = {i: cell for i, cell in enumerate(planned) if not isinstance(cell, str)}
+    groups = [cells] if comparison.timing == "shared" else [{i: cell} for i, cell in cells.items()]
+    for group in groups:
+        if comparison.timing == "alone" and not cancelled():
+            engine.warm_up(list(group.values()))
+        for place, cell in drive(engine, list(group.values()), cancelled):
+            index = list(group)[place]
+            event = _event(index, cell, model, results[index].method)
+            results[index] = event.result
+            yield event
+    return ComparisonResult(comparison, tuple(results), tuple(notices))
+
+
+def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cell | str]:
+    """One cell per method, or the reason why the method is impossible on the model, before anything runs.
+
+    Raises:
+        ValueError: a name or a parameter that does not exist.
+    """
+    from zoo.engine import Cell
+
+    methods = [resolve(method, registry) for method in comparison.cells]
+    model = load_model(comparison.model, registry)
+    conditions = {PROMPT: comparison.prompt, NEGATIVE: comparison.negative}
+    return [
+        impossible(model, sampler, conditioners)
+        or Cell(model, sampler, conditioners, conditions, comparison.seeds, limits)
+        for sampler, conditioners in methods
+    ]
+
+
+def resolve(method: Method, registry: Registry) -> tuple[Sampler, list[Conditioner]]:
+    """The sampler and the conditioners that a method names.
+
+    Raises:
+        ValueError: an unknown name, or parameters that are unknown or out of bounds.
+    """
+    try:
+        sampler = registry.sampler(method.sampler.name)
+        conditioners = [registry.conditioner(part.name) for part in method.conditioners]
+    except UnknownName as error:
+        raise ValueError(f"in the method {str(method)!r}: {error}") from None
+    built = [_build(spec, part) for spec, part in zip(conditioners, method.conditioners, strict=True)]
+    return _build(sampler, method.sampler), built
+
+
+def impossible(model: Model, sampler: Sampler, conditioners: Sequence[Conditioner]) -> str:
+    """Why a method cannot run on a model; "" if it can."""
+    from zoo.engine import required_roles
+
+    roles = required_roles(sampler, conditioners)
+    missing = [role for role in roles if role not in model.roles]
+    if missing:
+        return f"needs the network {', '.join(missing)}; {model.name} has {', '.join(model.roles)}"
+    try:
+        start = sampler.levels(model.schedule)[0]
+        for role in roles:
+            check_determines_x0(model.prediction_kind(role), start)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def load_model(name: str, registry: Registry) -> Model:
+    """A registered model, or folder:PATH; built once.
+
+    Raises:
+        ValueError: no such model, or it cannot be loaded.
+    """
+    if name.startswith("folder:"):
+        return _folder_model(name.removeprefix("folder:"))
+    try:
+        return _registered_model(registry.model(name))
+    except UnknownName as error:
+        raise ValueError(str(error)) from None
+
+
+@functools.cache
+def _registered_model(spec: Spec) -> Model:
+    model: Model = spec.load()()
+    return model
+
+
+@functools.cache
+def _folder_model(path: str) -> Model:
+    from zoo.models.tinyworld import TextToPixels
+
+    try:
+        return TextToPixels(path, name=f"folder:{path}", title=Path(path).name)
+    except OSError as error:
+        raise ValueError(str(error)) from None
+
+
+def _build(spec: Spec, part: Part) -> Any:
+    """An instance of what the spec names, with the parameters as written."""
+    try:
+        params = spec.params_model()(**dict(part.params))
+    except ValidationError as error:
+        raise ValueError(f"in the method {str(part)!r}: {_readable(error, spec)}") from None
+    return spec.load()(params)
+
+
+def _readable(error: ValidationError, spec: Spec) -> str:
+    """One line per field: what was given, what is allowed."""
+    fields = spec.params_model().model_fields
+    lines = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        if problem["type"] == "extra_forbidden":
+            has = f"it has {', '.join(fields)}" if fields else "it has none"
+            lines.append(f"{spec.name} has no parameter {name!r}; {has}")
+        else:
+            message = problem["msg"][0].lower() + problem["msg"][1:]
+            lines.append(f"{name}={problem['input']}: {message}")
+    return "; ".join(lines)
+
+
+def _event(index: int, cell: Cell, model: Model, method: str) -> Event:
+    """A cell as it stands, as an event."""
+    status = cell.status
+    images = model.pictures(cell.samples) if status == "done" and cell.samples is not None else None
+    preview = images
+    if images is None and cell.preview is not None:
+        preview = model.pictures(cell.preview)
+    result = CellResult(
+        method,
+        status,
+        images=images,
+        samples=None if cell.samples is None else cell.samples.detach().cpu(),
+        nfe=dict(cell.nfe),
+        seconds=cell.seconds,
+        noise=cell.noise_hash,
+        error=cell.error,
+        traceback=cell.traceback,
+    )
+    kind: Any = "progress" if status == "running" else status
+    return Event(kind, index, cell.step, cell.steps, result, preview)

@@ -1,0 +1,98 @@
+"""Models: a data space, a noise schedule, and networks by role, loaded at first use."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from zoo.prediction import clip, dynamic_threshold
+from zoo.schedule import Schedule
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Network(Protocol):
+    """A network of one role, with the schedule that its times belong to."""
+
+    schedule: Schedule
+    prediction: str
+    """What it predicts: x0, eps, v or score."""
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[Any]) -> torch.Tensor:
+        """Answer a batch.
+
+        Args:
+            x: states, (rows, *shape), in this network's scaling.
+            t: its name for the level of each row, (rows,).
+            conditions: one per row, as `Model.condition` made them.
+
+        Returns:
+            The raw output, (rows, *shape).
+        """
+        ...
+
+
+class Model(ABC):
+    """What methods are compared on.
+
+    Attributes:
+        name, title, summary: for people.
+        shape: of one datum, without the batch.
+        schedule: the noise schedule, with the clean level at which every method on the model ends.
+        roles: the networks it has.
+        precision: dtype of the state between steps, "float32" or "float64".
+    """
+
+    name: str
+    title: str
+    summary: str = ""
+    shape: tuple[int, ...]
+    schedule: Schedule
+    roles: tuple[str, ...] = ("denoiser",)
+    precision: ClassVar[str] = "float32"
+
+    @abstractmethod
+    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> Network:
+        """The network of a role, loaded onto the device at the first call.
+
+        Raises:
+            LookupError: the model has no such role.
+            OSError: its files are missing or damaged.
+        """
+
+    @abstractmethod
+    def prediction_kind(self, role: str) -> str:
+        """What the network of a role predicts, known without loading it."""
+
+    @abstractmethod
+    def condition(self, text: str, device: torch.device) -> Any:
+        """What a network gets for a prompt; the empty text is unconditional."""
+
+    def notices(self, text: str) -> list[str]:
+        """What the person should know about this prompt, such as words the model does not understand."""
+        return []
+
+    def project(self, x0: torch.Tensor, threshold: str | float) -> torch.Tensor:
+        """Keep a predicted x0 within the data's range, the one place where that is done.
+
+        Pixels in [-1, 1] are clipped ("model"), thresholded dynamically (a percentile) or left alone ("none").
+        """
+        if threshold == "none":
+            return x0
+        if threshold == "model":
+            return clip(x0)
+        return dynamic_threshold(x0, float(threshold))
+
+    def pictures(self, x: torch.Tensor) -> torch.Tensor:
+        """Data as pictures to look at, (n, 3, H, W) float32 within [-1, 1], on the CPU."""
+        return x.detach().float().clamp(-1, 1).cpu()
+
+    def examples(self) -> list[str]:
+        """A few prompts worth trying."""
+        return []
+
+    def fingerprint(self) -> str:
+        """A hash of what the pictures depend on, such as the weights."""
+        return ""

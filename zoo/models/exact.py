@@ -1,0 +1,193 @@
+"""Closed-form models: Gaussian mixtures, whose every noisy marginal is known exactly.
+
+For a component N(m, S) with S diagonal in a fixed orthonormal basis, variance s² along an axis,
+
+    x_t ~ N(alpha·m, alpha²s² + sigma²),     E[x_0 | x_t] = m + alpha·s²/(alpha²s² + sigma²) · (x_t − alpha·m)
+
+along each axis; a mixture weighs the components by their posterior p(k | x_t). No training, no approximation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from zoo.model import Model
+from zoo.prediction import to_eps
+from zoo.schedule import DiscreteSchedule, Level, Schedule
+
+Array = npt.NDArray[np.float64]
+
+
+class GaussianMixture(Model):
+    """A class-conditional Gaussian mixture, one component a class.
+
+    Args:
+        means: (K, d), in the basis.
+        variances: (K, d), positive, along the basis.
+        words: the K class names, which are the prompts; the empty prompt is the whole mixture.
+        weights: (K,), the classes' shares; equal by default.
+        shape: of one datum, d elements.
+        basis: (d, d) orthonormal rows; the standard basis by default.
+        schedule: cosine by default.
+        prediction: what its exact network predicts: x0, eps, v or score.
+    """
+
+    precision: ClassVar[str] = "float64"
+
+    def __init__(
+        self,
+        means: npt.ArrayLike,
+        variances: npt.ArrayLike,
+        words: Sequence[str],
+        weights: npt.ArrayLike | None = None,
+        shape: tuple[int, ...] | None = None,
+        basis: npt.ArrayLike | None = None,
+        schedule: Schedule | None = None,
+        prediction: str = "x0",
+        name: str = "mixture",
+        title: str = "Gaussian mixture",
+        summary: str = "",
+    ) -> None:
+        self.means = torch.tensor(np.asarray(means, dtype=np.float64))
+        self.variances = torch.tensor(np.asarray(variances, dtype=np.float64))
+        k, d = self.means.shape
+        if self.variances.shape != (k, d) or not (self.variances > 0).all() or len(words) != k:
+            raise ValueError(f"means {k, d} need as many positive variances, and {k} words, one a class")
+        self.words = tuple(words)
+        share = np.ones(k) if weights is None else np.asarray(weights, dtype=np.float64)
+        self.log_weights = torch.as_tensor(np.log(share / share.sum()))
+        self.shape = shape or (d,)
+        self.basis = None if basis is None else torch.as_tensor(np.asarray(basis, dtype=np.float64))
+        self.schedule = schedule or DiscreteSchedule.cosine()
+        self.kind = prediction
+        self.name, self.title, self.summary = name, title, summary
+
+    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> ExactNetwork:
+        if role not in self.roles:
+            raise LookupError(f"{self.name} has no network {role!r}, only {', '.join(self.roles)}")
+        return ExactNetwork(self)
+
+    def prediction_kind(self, role: str) -> str:
+        return self.kind
+
+    def condition(self, text: str, device: torch.device) -> int | None:
+        """The class that the prompt names; None, the whole mixture, when it names none."""
+        known = [word for word in text.lower().split() if word in self.words]
+        return self.words.index(known[0]) if known else None
+
+    def notices(self, text: str) -> list[str]:
+        words = text.lower().split()
+        unknown = [word for word in words if word not in self.words]
+        known = [word for word in words if word in self.words]
+        notices = []
+        if unknown:
+            notices.append(f"{self.name} ignores {', '.join(unknown)}; it knows {', '.join(self.words)}")
+        if len(known) > 1:
+            notices.append(f"{self.name} takes one class, {known[0]} was used")
+        return notices
+
+    def project(self, x0: torch.Tensor, threshold: str | float) -> torch.Tensor:
+        """Exact data has no range to be kept within."""
+        return x0
+
+    def examples(self) -> list[str]:
+        return list(self.words[:4])
+
+    def x0(self, x: torch.Tensor, level: Level, condition: int | None) -> torch.Tensor:
+        """E[x_0 | x_t, class], (n, *shape) like x; the whole mixture's when condition is None."""
+        z = self._to_basis(x)
+        means, variances = self._components(condition, z)
+        marginal = level.alpha**2 * variances + level.sigma**2
+        gain = level.alpha * variances / marginal
+        posterior = means + gain * (z[:, None] - level.alpha * means)
+        if condition is not None:
+            return self._from_basis(posterior[:, 0], x)
+        weights = self.log_posterior(x, level).exp()
+        return self._from_basis((weights[..., None] * posterior).sum(1), x)
+
+    def eps(self, x: torch.Tensor, level: Level, condition: int | None = None) -> torch.Tensor:
+        """The exact noise prediction, (n, *shape)."""
+        return to_eps(self.x0(x, level, condition), x, level)
+
+    def log_density(self, x: torch.Tensor, level: Level) -> torch.Tensor:
+        """log p(x_t) of the whole mixture, (n,)."""
+        return self._log_joint(x, level).logsumexp(1)
+
+    def log_posterior(self, x: torch.Tensor, level: Level) -> torch.Tensor:
+        """log p(y | x_t) of each class, (n, K)."""
+        return self._log_joint(x, level).log_softmax(1)
+
+    def solve(self, x: torch.Tensor, start: Level, end: Level, condition: int) -> torch.Tensor:
+        """The exact probability-flow ODE from one level to another, for one class.
+
+        Along each axis alpha'·m + (x − alpha·m)·√((alpha'²s² + sigma'²)/(alpha²s² + sigma²)); the whole mixture
+        has no such closed form.
+        """
+        z = self._to_basis(x)
+        m, s2 = self.means[condition].to(z), self.variances[condition].to(z)
+        wide = start.alpha**2 * s2 + start.sigma**2
+        narrow = end.alpha**2 * s2 + end.sigma**2
+        return self._from_basis(end.alpha * m + (z - start.alpha * m) * (narrow / wide).sqrt(), x)
+
+    def draw(self, n: int, seed: int, condition: int | None = None) -> torch.Tensor:
+        """`n` exact clean samples, (n, *shape) float64."""
+        generator = torch.Generator().manual_seed(seed)
+        k = torch.multinomial(self.log_weights.exp(), n, True, generator=generator)
+        if condition is not None:
+            k = torch.full((n,), condition)
+        noise = torch.randn(n, self.means.shape[1], dtype=torch.float64, generator=generator)
+        z = self.means[k] + self.variances[k].sqrt() * noise
+        return self._from_basis(z, torch.empty(n, *self.shape, dtype=torch.float64))
+
+    def _log_joint(self, x: torch.Tensor, level: Level) -> torch.Tensor:
+        z = self._to_basis(x)
+        means, variances = self._components(None, z)
+        marginal = level.alpha**2 * variances + level.sigma**2
+        square = (z[:, None] - level.alpha * means) ** 2 / marginal
+        log_density = -0.5 * (square + marginal.log() + math.log(2 * math.pi)).sum(-1)
+        return log_density + self.log_weights.to(z)
+
+    def _components(self, condition: int | None, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        which = slice(None) if condition is None else slice(condition, condition + 1)
+        return self.means[which].to(like), self.variances[which].to(like)
+
+    def _to_basis(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.flatten(1)
+        return flat if self.basis is None else flat @ self.basis.to(flat).T
+
+    def _from_basis(self, z: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        flat = z if self.basis is None else z @ self.basis.to(z)
+        return flat.view(like.shape)
+
+
+class ExactNetwork:
+    """A mixture's exact answer in the clothes of a network, in whichever prediction the model names."""
+
+    def __init__(self, model: GaussianMixture) -> None:
+        self.model = model
+        self.schedule, self.prediction = model.schedule, model.kind
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[Any]) -> torch.Tensor:
+        out = torch.empty_like(x)
+        keys = list(zip(t.tolist(), conditions, strict=True))
+        for time, condition in dict.fromkeys(keys):
+            rows = [i for i, key in enumerate(keys) if key == (time, condition)]
+            out[rows] = self._answer(x[rows], self.schedule.level(time), condition)
+        return out
+
+    def _answer(self, x: torch.Tensor, level: Level, condition: int | None) -> torch.Tensor:
+        x0 = self.model.x0(x, level, condition)
+        if self.prediction == "x0":
+            return x0
+        eps = to_eps(x0, x, level)
+        if self.prediction == "eps":
+            return eps
+        if self.prediction == "score":
+            return -eps / level.sigma
+        return level.alpha * eps - level.sigma * x0

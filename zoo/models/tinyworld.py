@@ -1,0 +1,151 @@
+"""`tinyworld`, and any folder that `zoo train denoiser` wrote: text to pixels with diffusers' U-Net."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo.model import Model
+from zoo.models.text import encode, unknown_words, vocabulary
+from zoo.schedule import DiscreteSchedule
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+
+
+class TextToPixels(Model):
+    """A text-conditional pixel model in a folder: denoiser/, text_encoder/, tokenizer/ and scheduler/.
+
+    Raises:
+        OSError: the folder or one of its parts is missing.
+    """
+
+    def __init__(self, folder: Path | str, name: str, title: str, summary: str = "") -> None:
+        self.folder = Path(folder)
+        self.name, self.title, self.summary = name, title, summary
+        unet = self._config("denoiser/config.json")
+        scheduler = self._config("scheduler/scheduler_config.json")
+        self.shape = (unet["in_channels"], unet["sample_size"], unet["sample_size"])
+        self.schedule = _schedule(scheduler)
+        self._kind = {"v_prediction": "v", "epsilon": "eps", "sample": "x0"}[scheduler["prediction_type"]]
+        self._networks: dict[tuple[str, torch.device, torch.dtype], UNet] = {}
+        self._text: tuple[Any, Any] | None = None
+        self._lock = threading.Lock()
+
+    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> UNet:
+        if role not in self.roles:
+            raise LookupError(f"{self.name} has no network {role!r}, only {', '.join(self.roles)}")
+        with self._lock:
+            key = (role, device, dtype)
+            if key not in self._networks:
+                self._networks[key] = UNet(self.folder / role, self.schedule, self._kind, device, dtype)
+            return self._networks[key]
+
+    def prediction_kind(self, role: str) -> str:
+        return self._kind
+
+    def condition(self, text: str, device: torch.device) -> torch.Tensor:
+        """The prompt's embedding, (tokens, width); words outside the vocabulary are left out."""
+        tokenizer, text_encoder = self._text_parts()
+        unknown = set(unknown_words(tokenizer, text))
+        words = [word for word in _words(tokenizer, text) if word not in unknown]
+        with torch.no_grad():
+            return encode(tokenizer, text_encoder, [" ".join(words)])[0].to(device)
+
+    def notices(self, text: str) -> list[str]:
+        tokenizer, _ = self._text_parts()
+        notices = []
+        unknown = unknown_words(tokenizer, text)
+        if unknown:
+            known = ", ".join(vocabulary(tokenizer))
+            notices.append(f"{self.title} does not know {', '.join(unknown)} and left it out. It knows: {known}.")
+        room = tokenizer.model_max_length - 2
+        if len(_words(tokenizer, text)) - len(unknown) > room:
+            notices.append(f"{self.title} reads the first {room} words of a prompt; the rest was left out.")
+        return notices
+
+    def examples(self) -> list[str]:
+        return [
+            "a red mushroom at night",
+            "a blue fish on the beach",
+            "a large orange cat in the snow",
+            "a small purple house on the left at sunset",
+        ]
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the weight files, first 16 digits."""
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.glob("*/*.safetensors")):
+            if path.parent.name in (*self.roles, "text_encoder"):
+                digest.update(path.read_bytes())
+        return digest.hexdigest()[:16]
+
+    def _config(self, part: str) -> dict[str, Any]:
+        path = self.folder / part
+        if not path.is_file():
+            raise OSError(f"{self.folder} is not a model folder: {part} is missing (zoo train denoiser makes one)")
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return config
+
+    def _text_parts(self) -> tuple[Any, Any]:
+        with self._lock:
+            if self._text is None:
+                from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
+                tokenizer = PreTrainedTokenizerFast.from_pretrained(self.folder / "tokenizer")
+                text_encoder = CLIPTextModel.from_pretrained(
+                    self.folder / "text_encoder", dtype=torch.float32, use_safetensors=True
+                )
+                self._text = tokenizer, text_encoder.eval().requires_grad_(False)
+            return self._text
+
+
+class UNet:
+    """diffusers' `UNet2DConditionModel` as a network."""
+
+    def __init__(
+        self, folder: Path, schedule: DiscreteSchedule, prediction: str, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        from diffusers import UNet2DConditionModel
+
+        self.schedule, self.prediction, self.dtype = schedule, prediction, dtype
+        module = UNet2DConditionModel.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
+        self.module = module.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[torch.Tensor]) -> torch.Tensor:
+        rows = x.to(self.dtype, memory_format=torch.channels_last)
+        text = torch.stack(list(conditions)).to(self.dtype)
+        output: torch.Tensor = self.module(rows, t, encoder_hidden_states=text, return_dict=False)[0]
+        return output
+
+
+def build() -> TextToPixels:
+    """The bundled model."""
+    return TextToPixels(
+        WEIGHTS / "tinyworld",
+        name="tinyworld",
+        title="Tiny World",
+        summary="4 M parameters, 32 × 32 pixels: ten kinds of thing, six colours, five scenes.",
+    )
+
+
+def _schedule(config: dict[str, Any]) -> DiscreteSchedule:
+    timesteps = config["num_train_timesteps"]
+    name = config["beta_schedule"]
+    if name == "squaredcos_cap_v2":
+        return DiscreteSchedule.cosine(timesteps)
+    if name == "linear":
+        return DiscreteSchedule.linear(timesteps, config["beta_start"], config["beta_end"])
+    if name == "scaled_linear":
+        return DiscreteSchedule.scaled_linear(timesteps, config["beta_start"], config["beta_end"])
+    raise ValueError(f"unknown beta_schedule {name!r} in scheduler_config.json")
+
+
+def _words(tokenizer: Any, text: str) -> list[str]:
+    normal: str = tokenizer.backend_tokenizer.normalizer.normalize_str(text)
+    return normal.split()

@@ -1,0 +1,121 @@
+"""What a network says, readable as x0, eps, v or score; conversions are exact, whatever the scaling.
+
+With x = alpha·x_0 + sigma·eps, any one of these determines the others:
+
+    eps = (x − alpha·x0) / sigma        v = alpha·eps − sigma·x0        score = −eps / sigma
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from zoo.schedule import Level
+
+if TYPE_CHECKING:
+    import torch
+
+Kind = Literal["x0", "eps", "v", "score"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+MIN_ALPHA_BAR = 1e-6
+"""Below this ᾱ a predicted eps says nothing about x0: the error of eps is multiplied by sigma/alpha > 1000."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The reply to a query, guided and projected already.
+
+    Attributes:
+        x: the state that was asked about, (n, *shape).
+        level: its noise level.
+        x0: the predicted clean data, (n, *shape).
+        eps: the predicted noise, consistent with x0: x = alpha·x0 + sigma·eps.
+    """
+
+    x: torch.Tensor
+    level: Level
+    x0: torch.Tensor
+    eps: torch.Tensor
+
+    @property
+    def v(self) -> torch.Tensor:
+        """alpha·eps − sigma·x0 (Salimans & Ho 2022, arXiv:2202.00512)."""
+        return self.level.alpha * self.eps - self.level.sigma * self.x0
+
+    @property
+    def score(self) -> torch.Tensor:
+        """∇ log p(x_t) = −eps / sigma."""
+        return -self.eps / self.level.sigma
+
+
+def to_x0(kind: str, output: torch.Tensor, x: torch.Tensor, level: Level) -> torch.Tensor:
+    """The clean data that a network's raw output implies.
+
+    Args:
+        kind: what the network predicts: x0, eps, v or score.
+        output: its output at `x`, same shape.
+        x: the state in this level's scaling, (n, *shape).
+        level: the noise level of `x`.
+
+    Raises:
+        ValueError: unknown kind, or an eps or score so close to pure noise that it determines no x0.
+    """
+    alpha, sigma = level.alpha, level.sigma
+    if kind == "x0":
+        return output
+    if kind == "v":
+        return (alpha * x - sigma * output) / (alpha**2 + sigma**2)
+    check_determines_x0(kind, level)
+    if kind == "eps":
+        return (x - sigma * output) / alpha
+    return (x + sigma**2 * output) / alpha
+
+
+def to_eps(x0: torch.Tensor, x: torch.Tensor, level: Level) -> torch.Tensor:
+    """The noise that goes with x0 at x; to be derived again whenever x0 was changed.
+
+    Raises:
+        ValueError: the level has no noise.
+    """
+    if level.sigma == 0:
+        raise ValueError("a level without noise has no eps: no network is to be asked there")
+    return (x - level.alpha * x0) / level.sigma
+
+
+def check_determines_x0(kind: str, level: Level) -> None:
+    """Refuse an eps- or score-prediction where dividing by alpha would only amplify its error.
+
+    Raises:
+        ValueError: unknown kind, or ᾱ below `MIN_ALPHA_BAR`.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown prediction {kind!r}; there are {', '.join(KINDS)}")
+    alpha_bar = level.alpha**2 / (level.alpha**2 + level.sigma**2)
+    # A variance-exploding level is exempt: its alpha is 1, so nothing is divided by a small number.
+    if kind in ("eps", "score") and level.alpha < 1 and alpha_bar < MIN_ALPHA_BAR:
+        raise ValueError(
+            f"{kind}-prediction at ᾱ = {alpha_bar:.1e} divides by (nearly) zero: start at a level with "
+            f"ᾱ ≥ {MIN_ALPHA_BAR:.0e} (leading spacing does), or use a network that predicts v or x0"
+        )
+
+
+def clip(x0: torch.Tensor, low: float = -1.0, high: float = 1.0) -> torch.Tensor:
+    """Static thresholding: x0 within the range of the data."""
+    return x0.clamp(low, high)
+
+
+def dynamic_threshold(x0: torch.Tensor, percentile: float) -> torch.Tensor:
+    """Clip each sample to ±s and divide by s, s = max(1, percentile of |x0|).
+
+    Args:
+        x0: (n, *shape), data in [-1, 1].
+        percentile: within (0, 1), such as 0.995.
+
+    References:
+        Saharia et al. 2022 (Imagen), arXiv:2205.11487.
+    """
+    flat = x0.flatten(1)
+    s = flat.abs().float().quantile(percentile, dim=1).to(x0.dtype).clamp(min=1.0)
+    s = s.view(-1, *[1] * (x0.ndim - 1))
+    return x0.clamp(-s, s) / s

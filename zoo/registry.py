@@ -1,0 +1,257 @@
+"""Finds plugins, keeps the broken ones apart, and looks things up by name.
+
+Plugins come from three places, in this order: the built-ins, the entry-point group `sampler_zoo` of installed
+packages, and the .py files of one folder. Each is imported, and each of its hooks called, on its own, so that
+whatever goes wrong in one of them is reported and stops nothing else. That guards against mistakes, not
+against malice: a plugin is code that runs with all of the user's rights.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar
+
+import pluggy
+
+from zoo import hookspecs
+from zoo.discovery import IncompatiblePlugin, PluginError, PluginInfo, built_ins, drop_ins, entry_points
+from zoo.hookspecs import (
+    HOOKS,
+    NAME,
+    PROJECT,
+    AnnotatorSpec,
+    ConditionerSpec,
+    MetricSpec,
+    ModelSpec,
+    SamplerSpec,
+    Spec,
+)
+
+__all__ = ["IncompatiblePlugin", "PluginError", "PluginInfo", "Registry", "UnknownName", "default_registry"]
+
+
+S = TypeVar("S", bound=Spec)
+
+
+class UnknownName(LookupError):
+    """Nothing of this kind is registered under the name; the message says what is."""
+
+
+class Registry:
+    """All that the plugins found at this moment contribute: name → spec, in the order of registration.
+
+    Built-ins have bare names, everything else is called plugin/name. The first to register a name keeps it.
+
+    Args:
+        plugins_dir: folder of drop-in plugins; by default the one that ZOO_PLUGINS_DIR names, if any.
+        safe_mode: load the built-ins only.
+
+    The environment variable ZOO_DISABLE lists the names of plugins not to import, separated by commas. With
+    ZOO_STRICT=1 the first problem of any plugin is raised, which is for their authors.
+    """
+
+    def __init__(self, plugins_dir: str | Path | None = None, *, safe_mode: bool = False) -> None:
+        self.plugins: list[PluginInfo] = []
+        self.samplers: dict[str, SamplerSpec] = {}
+        self.conditioners: dict[str, ConditionerSpec] = {}
+        self.models: dict[str, ModelSpec] = {}
+        self.annotators: dict[str, AnnotatorSpec] = {}
+        self.metrics: dict[str, MetricSpec] = {}
+        self._strict = os.environ.get("ZOO_STRICT", "") not in ("", "0")
+        self._disabled = {name.strip() for name in os.environ.get("ZOO_DISABLE", "").split(",")} - {""}
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+
+        for candidate in built_ins():
+            self._admit(*candidate)
+        if safe_mode:
+            return
+        for candidate in entry_points():
+            self._admit(*candidate)
+        folder = plugins_dir or os.environ.get("ZOO_PLUGINS_DIR")
+        if folder:
+            for candidate in drop_ins(Path(folder).expanduser()):
+                self._admit(*candidate)
+        for name in sorted(self._disabled - {info.name for info in self.plugins}):
+            warnings.warn(f"ZOO_DISABLE names {name!r}, but no plugin is called that", stacklevel=2)
+
+    def sampler(self, name: str) -> SamplerSpec:
+        """The sampler of this full name; raises `UnknownName`."""
+        return self._find("sampler", self.samplers, name)
+
+    def conditioner(self, name: str) -> ConditionerSpec:
+        """The conditioner of this full name; raises `UnknownName`."""
+        return self._find("conditioner", self.conditioners, name)
+
+    def model(self, name: str) -> ModelSpec:
+        """The model of this full name; raises `UnknownName`."""
+        return self._find("model", self.models, name)
+
+    def annotator(self, name: str) -> AnnotatorSpec:
+        """The annotator of this full name; raises `UnknownName`."""
+        return self._find("annotator", self.annotators, name)
+
+    def metric(self, name: str) -> MetricSpec:
+        """The metric of this full name; raises `UnknownName`."""
+        return self._find("metric", self.metrics, name)
+
+    def _find(self, kind: str, table: Mapping[str, S], name: str) -> S:
+        if name in table:
+            return table[name]
+        message = f"there is no {kind} {name!r}."
+        namesakes = [full for full in table if full.endswith(f"/{name}")]
+        if close := namesakes or get_close_matches(name, table, n=1):
+            message += f" Did you mean {close[0]!r}?"
+        for info in self.plugins:
+            if name.startswith(f"{info.name}/") and info.state != "loaded":
+                message += f" Plugin {info.name} is {info.state}: {info.error or 'ZOO_DISABLE names it'}."
+        raise UnknownName(f"{message} There are: {', '.join(table) or 'none'}.")
+
+    def _admit(self, info: PluginInfo, load: Callable[[], object]) -> None:
+        """Import one plugin and take what its hooks return."""
+        self.plugins.append(info)
+        if info.name in self._disabled:
+            info.state = "disabled"
+            return
+        plugin: object = None
+        with self._guarded(info):
+            plugin = self._import(info, load)
+        if info.state != "loaded":
+            return
+        with self._guarded(info):
+            _check_hooks(plugin, self._manager)
+        taken: list[str] = []
+        for hook, kind in HOOKS.items():
+            for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+                if implementation.plugin is plugin:
+                    with self._guarded(info):
+                        specs = _checked(implementation.function(), hook, kind)
+                        taken += self._register(info, hook.removeprefix("register_"), specs)
+        if taken:
+            self._report_collision(info, taken)
+
+    @contextmanager
+    def _guarded(self, info: PluginInfo) -> Iterator[None]:
+        """Turn whatever a plugin raises into a report.
+
+        BaseException, since a plugin that calls sys.exit() must not end the host either. What it prints goes
+        to stderr, so that it can't get into output that a program reads.
+        """
+        try:
+            with redirect_stdout(sys.stderr):
+                yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            if not self._strict:
+                info.report(error)
+            elif isinstance(error, PluginError):
+                raise type(error)(f"plugin {info.name}: {error}") from None
+            else:
+                raise
+
+    def _import(self, info: PluginInfo, load: Callable[[], object]) -> object:
+        start = time.perf_counter()
+        try:
+            plugin = load()
+        finally:
+            info.import_seconds = time.perf_counter() - start
+        if not NAME.fullmatch(info.name):
+            raise PluginError(
+                f"{info.name!r} cannot be a plugin's name: "
+                "that is letters and digits, with _ . + - after the first"
+            )
+        info.version = info.version or str(getattr(plugin, "__version__", ""))
+        if self._manager.is_registered(plugin):
+            raise PluginError(f"it is the same object as the plugin {self._manager.get_name(plugin)}")
+        self._manager.register(plugin, name=f"{info.name} ({info.source} {info.location})")
+        return plugin
+
+    def _register(self, info: PluginInfo, table_name: str, specs: list[Spec]) -> list[str]:
+        """Enter specs under their full names; returns a line for each name that is taken."""
+        table: dict[str, Spec] = getattr(self, table_name)
+        taken = []
+        for spec in specs:
+            name = spec.name if info.source == "built-in" else f"{info.name}/{spec.name}"
+            if name in table:
+                owner = next(other for other in self.plugins if name in other.registers.get(table_name, ()))
+                taken.append(f"{spec.kind} {name!r}, by {owner.source} {owner.location}")
+            else:
+                table[name] = replace(spec, name=name)
+                info.registers.setdefault(table_name, []).append(name)
+        return taken
+
+    def _report_collision(self, info: PluginInfo, taken: list[str]) -> None:
+        message = f"registered before, so this one is left out: {'; '.join(taken)}"
+        if self._strict:
+            raise PluginError(f"plugin {info.name}: {message}")
+        info.add_error(message)
+        if info.state == "loaded" and not info.registers:
+            info.state = "collision"
+
+
+@functools.cache
+def default_registry() -> Registry:
+    """The registry of this process, made at first use from the environment."""
+    return Registry()
+
+
+def _check_hooks(plugin: object, manager: pluggy.PluginManager) -> None:
+    """Find the functions that were meant as hooks, and are not."""
+    problems = []
+    implemented = 0
+    for name in dir(plugin):
+        options = manager.parse_hookimpl_opts(plugin, name)
+        if options is not None:
+            hook = options["specname"] or name
+            if hook in HOOKS:
+                implemented += 1
+            elif not options["optionalhook"]:
+                problems.append(_unknown_hook(hook))
+        elif name.startswith("register_") and _is_own_function(plugin, name):
+            problems.append(f"{name} lacks @hookimpl" if name in HOOKS else _unknown_hook(name))
+    if not implemented and not problems:
+        problems.append(f"it offers nothing: no function is marked @hookimpl and called {', '.join(HOOKS)}")
+    if problems:
+        raise PluginError("\n".join(problems))
+
+
+def _unknown_hook(name: str) -> str:
+    close = get_close_matches(name, HOOKS, n=1)
+    suggestion = f"did you mean {close[0]}?" if close else f"there are {', '.join(HOOKS)}"
+    return f"unknown hook {name}; {suggestion}"
+
+
+def _is_own_function(plugin: object, name: str) -> bool:
+    """Not one that the plugin imported, such as a library's `register_something`."""
+    function = inspect.getattr_static(plugin, name)
+    return inspect.isfunction(function) and function.__module__ == getattr(plugin, "__name__", None)
+
+
+def _checked(returned: object, hook: str, kind: type[Spec]) -> list[Spec]:
+    """What a hook returned, if it is what the hook should return."""
+    expected = f"{hook} must return a list of {kind.__name__}"
+    if not isinstance(returned, list | tuple):
+        raise PluginError(f"{expected}, but returned {_described(returned)}")
+    for spec in returned:
+        if not isinstance(spec, kind):
+            raise PluginError(f"{expected}, but one entry is {_described(spec)}")
+        if "/" in spec.name:
+            raise PluginError(
+                f"{spec.kind} {spec.name!r}: give the name without a slash, the host adds the plugin's"
+            )
+    return list(returned)
+
+
+def _described(value: object) -> str:
+    return "None" if value is None else f"of type {type(value).__name__}"

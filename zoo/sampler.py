@@ -1,0 +1,98 @@
+"""Samplers: generators that turn noise into a sample by asking queries. They never call a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from zoo.prediction import Prediction
+from zoo.schedule import Level, Levels, Schedule
+
+if TYPE_CHECKING:
+    import torch
+
+PROMPT, NEGATIVE = "prompt", "negative"
+"""Names of the two conditions that every comparison has."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question to a network: "what is behind x at this level, under these conditions?"
+
+    Attributes:
+        x: the state, (n, *shape), in the scaling of `level`.
+        level: its noise level.
+        role: which of the model's networks is asked.
+        terms: weight of each named condition. The reply is Σ weight · output(condition), combined before
+            anything is clipped; a weight of 0 costs nothing.
+        threshold: how the predicted x0 is kept within the data's range: as the model does it ("model"), not
+            at all ("none"), or by dynamic thresholding at this percentile (a number).
+    """
+
+    x: torch.Tensor
+    level: Level
+    role: str = "denoiser"
+    terms: Mapping[str, float] = field(default_factory=lambda: {PROMPT: 1.0})
+    threshold: Literal["model", "none"] | float = "model"
+
+
+Queries = Generator[Query, Prediction, "torch.Tensor"]
+"""What `Sampler.sample` returns: yields queries, is sent predictions, ends with the sample."""
+
+Noise = Callable[[], "torch.Tensor"]
+"""Each call draws the next unit noise, (n, *shape), every image from its own seed."""
+
+
+class Parameters(BaseModel):
+    """Parameters of a method: defaults and bounds for every field, nothing besides."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Sampler:
+    """Turns noise into a sample.
+
+    Subclass it with a nested `Params(Sampler.Params)` whose fields all have defaults, and write `sample`.
+    """
+
+    class Params(Parameters):
+        """Parameters of the sampler; the page and the command line are built from this model."""
+
+    stochastic: ClassVar[bool] = False
+    """Whether every setting of this sampler draws noise on the way; see `is_stochastic`."""
+
+    def __init__(self, params: Params | None = None) -> None:
+        self.params = params if params is not None else self.Params()
+
+    def requires(self) -> tuple[str, ...]:
+        """The roles of the networks that it asks."""
+        return ("denoiser",)
+
+    def levels(self, schedule: Schedule) -> Levels:
+        """The levels it visits; by default `steps` of them in the spacing that `params` names.
+
+        Raises:
+            ValueError: impossible on this schedule; the cell is then N/A with this message.
+        """
+        steps = getattr(self.params, "steps", 50)
+        return schedule.levels(steps, getattr(self.params, "spacing", "trailing"))
+
+    def is_stochastic(self) -> bool:
+        """Whether it draws noise on the way, with these parameters."""
+        return self.stochastic
+
+    def sample(self, x: torch.Tensor, levels: Levels, noise: Noise) -> Queries:
+        """Yield a `Query` whenever a network is to be asked, receive a `Prediction`, return the sample.
+
+        Args:
+            x: the start state, (n, *shape), at `levels[0]`.
+            levels: what `self.levels` gave; the sample belongs to the last of them.
+            noise: draws unit noise like x.
+
+        Returns:
+            The sample, (n, *shape), as the generator's return value.
+        """
+        raise TypeError(f"{type(self).__name__} must define sample(x, levels, noise)")

@@ -1,0 +1,113 @@
+"""The sheet: all cells of a comparison as one picture (`grid.png`), or as an HTML table for notebooks."""
+
+from __future__ import annotations
+
+import base64
+import html
+from typing import TYPE_CHECKING
+
+from zoo.store import png, to_pil
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw
+
+    from zoo.comparison import CellResult, ComparisonResult
+
+INK, FAINT, PAPER, HOLLOW = (32, 34, 40), (110, 114, 124), (255, 255, 255), (240, 240, 242)
+GAP, MARGIN, SIDE = 8, 20, 300
+SMALLEST = 96
+"""Pictures smaller than this are enlarged by a whole factor, without blur."""
+
+
+def cost_line(cell: CellResult, timing: str) -> str:
+    """What a cell has cost: `20 NFE · 0.31 s shared`."""
+    nfe = sum(cell.nfe.values())
+    return f"{nfe} NFE · {cell.seconds:.2f} s {timing}"
+
+
+def draw_sheet(result: ComparisonResult) -> Image.Image:
+    """One row per method, one column per seed; what is missing says why."""
+    from PIL import Image, ImageDraw
+
+    height, width = _picture_size(result)
+    seeds = result.comparison.seeds
+    top = MARGIN + 64
+    size = (
+        2 * MARGIN + SIDE + len(seeds) * (width + GAP),
+        top + len(result.cells) * (height + GAP) + MARGIN,
+    )
+    sheet = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(sheet)
+    title = result.comparison.prompt or "no prompt"
+    draw.text((MARGIN, MARGIN), _clip_text(draw, title, size[0] - 2 * MARGIN, 20), INK, _font(20))
+    for column, seed in enumerate(seeds):
+        x = MARGIN + SIDE + column * (width + GAP)
+        draw.text((x, top - 20), f"seed {seed}", FAINT, _font(13))
+    for row, cell in enumerate(result.cells):
+        y = top + row * (height + GAP)
+        _label(draw, cell, result.comparison.timing, y)
+        for column in range(len(seeds)):
+            x = MARGIN + SIDE + column * (width + GAP)
+            if cell.images is None:
+                draw.rectangle((x, y, x + width - 1, y + height - 1), HOLLOW)
+                draw.text((x + 8, y + height // 2 - 8), cell.status, FAINT, _font(13))
+            else:
+                picture = to_pil(cell.images[column])
+                sheet.paste(picture.resize((width, height), Image.Resampling.NEAREST), (x, y))
+    return sheet
+
+
+def html_table(result: ComparisonResult) -> str:
+    """The same as a self-contained HTML table."""
+    rows = []
+    for cell in result.cells:
+        if cell.images is None:
+            body = f"<td colspan={len(result.comparison.seeds)}>{html.escape(cell.status)}: "
+            body += f"{html.escape(cell.error)}</td>"
+        else:
+            height, width = _picture_size(result)
+            body = "".join(
+                f'<td><img alt="{html.escape(cell.method, quote=True)}, seed {seed}" width={width} height={height} '
+                f'style="image-rendering: pixelated" src="{data_uri(png(to_pil(image)))}"></td>'
+                for seed, image in zip(result.comparison.seeds, cell.images, strict=True)
+            )
+        cost = html.escape(cost_line(cell, result.comparison.timing))
+        rows.append(f"<tr><th>{html.escape(cell.method)}<br><small>{cost}</small></th>{body}</tr>")
+    prompt = html.escape(result.comparison.prompt or "no prompt")
+    return f"<table><caption>{prompt}</caption>{''.join(rows)}</table>"
+
+
+def data_uri(data: bytes) -> str:
+    """PNG bytes as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+
+
+def _label(draw: ImageDraw.ImageDraw, cell: CellResult, timing: str, y: int) -> None:
+    lines = [(cell.method, INK, 15), (cost_line(cell, timing), FAINT, 13)]
+    if cell.error:
+        lines.append((f"{cell.status}: {cell.error}", FAINT, 12))
+    for text, colour, points in lines:
+        draw.text((MARGIN, y + 4), _clip_text(draw, text, SIDE - 2 * GAP, points), colour, _font(points))
+        y += points + 8
+
+
+def _picture_size(result: ComparisonResult) -> tuple[int, int]:
+    shapes = [cell.images.shape[-2:] for cell in result.cells if cell.images is not None]
+    height, width = shapes[0] if shapes else (SMALLEST, SMALLEST)
+    factor = max(1, -(-SMALLEST // int(width)))
+    return int(height) * factor, int(width) * factor
+
+
+def _clip_text(draw: ImageDraw.ImageDraw, text: str, width: int, points: int) -> str:
+    text = " ".join(text.split())
+    if draw.textlength(text, _font(points)) <= width:
+        return text
+    while text and draw.textlength(text + "…", _font(points)) > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _font(points: int):  # type: ignore[no-untyped-def]
+    from PIL import ImageFont
+
+    return ImageFont.load_default(points)

@@ -1,0 +1,134 @@
+"""Finished work, on disk: every cell the moment it is done, every file whole or not there.
+
+    grid.png               all cells, labelled
+    cells/NN/SEED.png      the pictures themselves
+    comparison.json        everything needed to run it again
+    results.json           state, cost and error of each cell
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import zipfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from zoo.comparison import CellResult, Comparison, ComparisonResult
+    from zoo.engine import Engine
+    from zoo.model import Model
+    from zoo.registry import Registry
+
+PACKAGES = ("torch", "diffusers", "transformers", "numpy", "pluggy")
+
+
+class Store:
+    """A folder that fills as cells end.
+
+    Args:
+        folder: made if it is not there.
+        comparison: whose cells will be added.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: str | Path, comparison: Comparison) -> None:
+        self.folder = Path(folder)
+        self.comparison = comparison
+        (self.folder / "cells").mkdir(parents=True, exist_ok=True)
+
+    def add(self, index: int, cell: CellResult) -> None:
+        """Write the pictures of a cell, if it has any."""
+        if cell.images is None:
+            return
+        folder = self.folder / "cells" / f"{index:02d}"
+        folder.mkdir(exist_ok=True)
+        for seed, image in zip(self.comparison.seeds, cell.images, strict=True):
+            data = png(to_pil(image), self.comparison, {"method": cell.method, "seed": str(seed)})
+            _write(folder / f"{seed}.png", lambda path, data=data: path.write_bytes(data))
+
+    def finish(self, result: ComparisonResult) -> None:
+        """Write the sheet, the comparison with its record, and the results."""
+        from zoo.sheet import draw_sheet
+
+        self.comparison = result.comparison
+        _write_text(self.folder / "comparison.json", result.comparison.model_dump_json(indent=2))
+        _write_text(self.folder / "results.json", results_json(result))
+        data = png(draw_sheet(result), result.comparison)
+        _write(self.folder / "grid.png", lambda path: path.write_bytes(data))
+
+
+def results_json(result: ComparisonResult) -> str:
+    """results.json as text."""
+    return json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
+
+
+def to_pil(image: torch.Tensor) -> Image.Image:
+    """A picture (3, H, W) within [-1, 1] as 8-bit RGB."""
+    from PIL import Image
+
+    pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).contiguous()
+    return Image.fromarray(pixels.numpy())
+
+
+def png(image: Image.Image, comparison: Comparison | None = None, facts: dict[str, str] | None = None) -> bytes:
+    """PNG bytes that carry the comparison in their text metadata."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    if comparison is not None:
+        info.add_itxt("comparison", comparison.model_dump_json())
+    for key, value in (facts or {}).items():
+        info.add_itxt(key, value)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def zip_folder(folder: Path, target: Path) -> Path:
+    """The folder as one zip file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+
+    def write(path: Path) -> None:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in files:
+                archive.write(file, file.relative_to(folder).as_posix())
+
+    _write(target, write)
+    return target
+
+
+def record(comparison: Comparison, model: Model, engine: Engine, registry: Registry) -> dict[str, Any]:
+    """What a comparison was run with: versions, plugins, device, precision and the hash of the weights."""
+    from zoo import __version__
+    from zoo.device import dtype_name
+
+    return {
+        "zoo": __version__,
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "plugins": {info.name: info.version for info in registry.plugins if info.state == "loaded"},
+        "model": {"name": model.name, "weights": model.fingerprint()},
+        "device": str(engine.device),
+        "dtype": dtype_name(engine.dtype),
+    }
+
+
+def _write_text(path: Path, text: str) -> None:
+    _write(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside the target, then rename: nobody sees half a file."""
+    part = path.with_name(path.name + ".part")
+    write(part)
+    os.replace(part, path)

@@ -1,0 +1,236 @@
+"""Train the feature network: which kind, colour and scene a clean tinyworld picture shows.
+
+Loss: the sum of the three heads' cross-entropies, on pictures a little shifted, blurred, brightened and
+noisy, as generated ones may be, so that the network judges what is shown rather than how perfectly.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import platform
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from zoo.data.tinyworld import TinyWorld
+from zoo.device import native_bf16
+from zoo.metrics.features import HEADS, FeatureNetwork, FeatureOutput
+from zoo.training.denoiser import learning_rate_factor
+from zoo.training.recipe import Recipe, keyed_generator, load_checkpoint, save_checkpoint
+
+SHIFT = 2  # pixels at 32 x 32; the strongest of each degradation
+BRIGHTNESS = 0.1
+NOISE = 0.05
+
+_HELD_OUT = 1_000_003  # from the seed of the training world to that of the unseen one
+
+
+class FeaturesRecipe(Recipe):
+    """Options of `zoo train features`."""
+
+    out: Path = Field(Path("runs/features"), description="folder for checkpoints and the model")
+    steps: int = Field(2000, ge=1, description="optimiser steps")
+    batch_size: int = Field(64, ge=1, description="pictures per step and process")
+    learning_rate: float = Field(2e-3, gt=0, description="peak learning rate")
+    sample_every: int = Field(500, ge=1, description="steps between accuracies printed")
+    channels: list[int] = Field([32, 64, 128], min_length=1, description="network width at each resolution")
+    weight_decay: float = Field(0.02, ge=0, description="AdamW's decay of the weights")
+    held_out: int = Field(2000, ge=1, description="unseen pictures for the accuracy at the end")
+
+
+def train(recipe: FeaturesRecipe) -> Path | None:
+    """Train, or go on from the last checkpoint; returns the model's folder, None if stopped early.
+
+    Raises:
+        ValueError: the data is not tinyworld, or the checkpoint does not fit the recipe.
+    """
+    from accelerate import Accelerator
+
+    if recipe.data != "tinyworld":
+        raise ValueError(f"the feature network learns tinyworld's labels, not {recipe.data!r}: omit --data")
+    accelerator = Accelerator()
+    device = accelerator.device
+    bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and native_bf16(device))
+    torch.manual_seed(recipe.seed)
+    network = FeatureNetwork(channels=recipe.channels, size=recipe.size)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
+    )
+    modules: dict[str, torch.nn.Module] = {"features": network}
+    first, facts = 0, {"seconds": 0.0, "loss": math.nan}
+    resumed = load_checkpoint(recipe.out, modules, optimizer, recipe)
+    if resumed is not None:
+        first, _, facts = resumed
+    network.to(device=device, memory_format=torch.channels_last)
+    wrapped, optimizer = accelerator.prepare(network, optimizer)
+    end = min(recipe.steps, recipe.stop_at or recipe.steps)
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    world = TinyWorld(recipe.seed, recipe.size)
+    names = [list(network.names(head)) for head in HEADS]
+    batches = LabelledBatches(world, names, recipe.batch_size, range(first, end), rank, processes)
+    bar = tqdm(total=recipe.steps, initial=first, disable=not accelerator.is_main_process, unit="step")
+    losses: list[float] = []
+    started = time.monotonic() - facts["seconds"]
+    loaded = DataLoader(batches, batch_size=None, num_workers=recipe.workers)
+    for step, (x, labels) in enumerate(loaded, start=first):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * learning_rate_factor(step, recipe.steps, recipe.warmup)
+        x = degrade(x, keyed_generator(recipe.seed, step, rank))
+        x, labels = x.to(device, memory_format=torch.channels_last), labels.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            output = wrapped(x)
+        loss = _loss(output, labels)
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        done = step + 1
+        losses.append(loss.item())
+        bar.update()
+        if done % 10 == 0:
+            bar.set_postfix(loss=f"{sum(losses[-100:]) / len(losses[-100:]):.4f}")
+        if not accelerator.is_main_process:
+            continue
+        if done % recipe.checkpoint_every == 0 or done == end:
+            facts = {"seconds": time.monotonic() - started, "loss": sum(losses[-100:]) / len(losses[-100:])}
+            save_checkpoint(recipe.out, done, modules, optimizer, {"features": []}, recipe, facts)
+        if done % recipe.sample_every == 0 and done < end:
+            bar.write(f"step {done}: {_short(evaluate(network, recipe, min(500, recipe.held_out)))}")
+    bar.close()
+    if end < recipe.steps or not accelerator.is_main_process:
+        return None
+    run = {
+        "minutes": f"{facts['seconds'] / 60:.0f}",
+        "precision": "bf16 autocast" if bf16 else "fp32",
+        "device": f"{device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
+        "torch": torch.__version__,
+        "mean loss of the last 100 steps": f"{facts['loss']:.4f}",
+    }
+    return export(recipe, network, run)
+
+
+class LabelledBatches(Dataset):  # type: ignore[type-arg]
+    """Item n is the whole batch of step n: pictures (B, 3, H, W) in [-1, 1] and labels (B, 3) long."""
+
+    def __init__(
+        self,
+        world: TinyWorld,
+        names: Sequence[Sequence[str]],
+        batch_size: int,
+        steps: range,
+        rank: int,
+        processes: int,
+    ) -> None:
+        self.world, self.names, self.batch_size, self.steps = world, names, batch_size, steps
+        self.rank, self.processes = rank, processes
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, item: int) -> tuple[torch.Tensor, torch.Tensor]:
+        first = (self.steps[item] * self.processes + self.rank) * self.batch_size
+        images, _, attributes = self.world.batch(range(first, first + self.batch_size))
+        labels = [
+            [choices.index(getattr(a, head)) for head, choices in zip(HEADS, self.names, strict=True)]
+            for a in attributes
+        ]
+        return _pixels(images), torch.tensor(labels)
+
+
+def degrade(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """The small faults of generated pictures, each picture's own: shift, blur, brightness and noise.
+
+    Args:
+        x: (B, 3, H, W) in [-1, 1], on the CPU.
+    """
+    n, _, height, width = x.shape
+    reach = max(1, round(SHIFT * min(height, width) / 32))
+    down, right = torch.randint(0, 2 * reach + 1, (2, n), generator=generator)
+    rows = (down[:, None] + torch.arange(height))[:, None, :, None]
+    columns = (right[:, None] + torch.arange(width))[:, None, None, :]
+    padded = F.pad(x, (reach, reach, reach, reach), mode="replicate")
+    picture, channel = torch.arange(n).view(n, 1, 1, 1), torch.arange(3).view(1, 3, 1, 1)
+    x = padded[picture, channel, rows, columns]
+    blur, bright, noise = torch.rand(3, n, 1, 1, 1, generator=generator)
+    # A share of each picture's mean over 3 x 3 pixels: from sharp to a blur of one pixel.
+    x = x.lerp(F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1), blur)
+    x = x + BRIGHTNESS * (2 * bright - 1)
+    x = x + NOISE * noise * torch.randn(x.shape, generator=generator)
+    return x.clamp(-1, 1)
+
+
+def export(recipe: FeaturesRecipe, network: FeatureNetwork, facts: dict[str, Any]) -> Path:
+    """Write the weights, in half precision, in `save_pretrained` layout with a model card.
+
+    The accuracies on the card are those of the rounded weights.
+    """
+    from zoo.training.card import write_card
+
+    folder = recipe.out / "model"
+    half = copy.deepcopy(network).half().to(memory_format=torch.contiguous_format)
+    half.save_pretrained(folder)
+    rounded = half.float()
+    for title, degraded in (("clean", False), ("degraded", True)):
+        answers = evaluate(rounded, recipe, recipe.held_out, degraded)
+        for head, pairs in answers.items():
+            facts[f"{head}, {recipe.held_out} unseen {title} pictures"] = _describe(pairs)
+    write_card(folder, "features", recipe, facts)
+    return folder
+
+
+@torch.no_grad()
+def evaluate(
+    network: FeatureNetwork, recipe: FeaturesRecipe, count: int, degraded: bool = False
+) -> dict[str, list[tuple[str, str]]]:
+    """(truth, answer) of `count` pictures of a world that training never sees, by head."""
+    world = TinyWorld(recipe.seed + _HELD_OUT, recipe.size)
+    answers: dict[str, list[tuple[str, str]]] = {head: [] for head in HEADS}
+    for first in range(0, count, 100):
+        images, _, attributes = world.batch(range(first, min(first + 100, count)))
+        x = _pixels(images)
+        if degraded:
+            x = degrade(x, keyed_generator(recipe.seed + _HELD_OUT, first))
+        said = network.classify(x.to(network.device))
+        for head in HEADS:
+            answers[head] += [(getattr(a, head), s[head]) for a, s in zip(attributes, said, strict=True)]
+    return answers
+
+
+def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """The interval of a proportion, 95 % by default (Wilson 1927); sensible also near 0 and 1."""
+    p, c = hits / n, z * z / n
+    middle, half = p + c / 2, z * math.sqrt(p * (1 - p) / n + c / (4 * n))
+    return (middle - half) / (1 + c), (middle + half) / (1 + c)
+
+
+def _loss(output: FeatureOutput, labels: torch.Tensor) -> torch.Tensor:
+    loss = [F.cross_entropy(getattr(output, head).float(), labels[:, i]) for i, head in enumerate(HEADS)]
+    return torch.stack(loss).sum()
+
+
+def _pixels(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _describe(pairs: list[tuple[str, str]]) -> str:
+    """Accuracy with its interval, and the commonest confusions."""
+    wrong = Counter(pair for pair in pairs if pair[0] != pair[1])
+    right = len(pairs) - wrong.total()
+    low, high = wilson(right, len(pairs))
+    text = f"{right / len(pairs):.2%} (95 % interval {low:.2%} to {high:.2%})"
+    named = [f"{n} {truth} called {answer}" for (truth, answer), n in wrong.most_common(3)]
+    return "; ".join([text, *named])
+
+
+def _short(answers: dict[str, list[tuple[str, str]]]) -> str:
+    return ", ".join(f"{head} {np.mean([t == a for t, a in pairs]):.1%}" for head, pairs in answers.items())
