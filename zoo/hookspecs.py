@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pluggy
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 PROJECT = "sampler_zoo"
 API_VERSION = 1
@@ -34,6 +34,8 @@ class ImplementationError(ImportError):
 
 class NoParams(BaseModel):
     """The parameters of something that has none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,25 @@ def command_line(name: str, recipe: Recipe) -> str:
     return shlex.join(words)
 
 
-def write_card(folder: Path, name: str, recipe: Recipe, facts: dict[str, Any]) -> None:
-    """Write README.md: the exact command and the facts of the run."""
+def write_card(
+    folder: Path,
+    name: str,
+    recipe: Recipe,
+    facts: dict[str, Any],
+    earlier: Sequence[tuple[int, int]] = (),
+) -> None:
+    """Write README.md: the exact commands and the facts of the run.
+
+    Args:
+        earlier: (steps, stopped at) of runs that were resumed with another number of steps, oldest first.
+    """
+    stages = [recipe.model_copy(update={"steps": steps, "stop_at": stop}) for steps, stop in earlier]
+    commands = "\n".join(command_line(name, stage) for stage in [*stages, recipe])
     measured = "\n".join(f"| {k} | {v} |" for k, v in facts.items())
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text(
         f"# {folder.name}: {name}\n\n"
-        f"Made by\n\n```\n{command_line(name, recipe)}\n```\n\n"
+        f"Made by\n\n```\n{commands}\n```\n\n"
         f"| of the run | |\n|---|---|\n{measured}\n",
         encoding="utf-8",
     )

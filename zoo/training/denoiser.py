@@ -11,6 +11,7 @@ import copy
 import math
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ def train(recipe: DenoiserRecipe) -> Path | None:
     optimizer = torch.optim.AdamW(both.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
     averages = {name: _copy(module) for name, module in modules.items()}
     resumed = load_checkpoint(recipe.out, modules, optimizer, recipe)
-    first, facts = 0, {"seconds": 0.0, "loss": math.nan}
+    first = 0
+    facts: dict[str, Any] = {"seconds": 0.0, "loss": math.nan, "earlier": []}
     if resumed is not None:
         first, averages, facts = resumed
     both.to(device, memory_format=torch.channels_last)
@@ -100,7 +102,8 @@ def train(recipe: DenoiserRecipe) -> Path | None:
         if not accelerator.is_main_process:
             continue
         if done % recipe.checkpoint_every == 0 or done == end:
-            facts = {"seconds": time.monotonic() - started, "loss": sum(losses[-100:]) / len(losses[-100:])}
+            facts["seconds"] = time.monotonic() - started
+            facts["loss"] = sum(losses[-100:]) / len(losses[-100:])
             save_checkpoint(recipe.out, done, modules, optimizer, averages, recipe, facts)
         if done % recipe.sample_every == 0 or done == end:
             _draw_samples(recipe, done, modules, averages, tokenizer, pictures)
@@ -114,7 +117,7 @@ def train(recipe: DenoiserRecipe) -> Path | None:
         "torch": torch.__version__,
         "mean loss of the last 100 steps": f"{facts['loss']:.4f}",
     }
-    return export(recipe, modules, averages, tokenizer, run)
+    return export(recipe, modules, averages, tokenizer, run, facts.get("earlier", []))
 
 
 def build_unet(recipe: DenoiserRecipe) -> Any:
@@ -165,6 +168,7 @@ def export(
     averages: dict[str, list[torch.Tensor]],
     tokenizer: Any,
     facts: dict[str, Any],
+    earlier: Sequence[tuple[int, int]] = (),
 ) -> Path:
     """Write the averaged weights, in half precision, in `save_pretrained` layout with a model card."""
     from diffusers import DDIMScheduler
@@ -179,7 +183,7 @@ def export(
     DDIMScheduler(
         beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", timestep_spacing="trailing"
     ).save_pretrained(folder / "scheduler")
-    write_card(folder, "denoiser", recipe, facts)
+    write_card(folder, "denoiser", recipe, facts, earlier)
     return folder
 
 

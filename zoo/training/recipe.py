@@ -54,7 +54,7 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     ema: dict[str, list[torch.Tensor]],
     recipe: Recipe,
-    facts: dict[str, float],
+    facts: dict[str, Any],
 ) -> None:
     """Write weights, averages and optimiser state after `step` steps, replacing the last checkpoint whole."""
     fresh, current = folder / "checkpoint.new", folder / "checkpoint"
@@ -85,7 +85,7 @@ def load_checkpoint(
     modules: dict[str, torch.nn.Module],
     optimizer: torch.optim.Optimizer,
     recipe: Recipe,
-) -> tuple[int, dict[str, list[torch.Tensor]], dict[str, float]] | None:
+) -> tuple[int, dict[str, list[torch.Tensor]], dict[str, Any]] | None:
     """Restore the last checkpoint, if there is one; returns its step, averages and facts.
 
     Raises:
@@ -109,11 +109,16 @@ def load_checkpoint(
         index, _, field = key.partition(".")
         state["state"].setdefault(int(index), {})[field] = value
     optimizer.load_state_dict(state)
-    return int(progress["step"]), averages, progress["facts"]
+    facts = progress["facts"]
+    before = Recipe.model_validate({k: v for k, v in progress["recipe"].items() if k in Recipe.model_fields})
+    if before.steps != recipe.steps:
+        facts["earlier"] = [*facts.get("earlier", []), [before.steps, int(progress["step"])]]
+    return int(progress["step"]), averages, facts
 
 
 def _refuse_other_recipe(saved: dict[str, Any], recipe: Recipe, folder: Path) -> None:
-    free = {"out", "stop_at", "workers", "checkpoint_every", "sample_every"}
+    # A new number of steps is followed from here on, and the model card tells both commands.
+    free = {"out", "steps", "stop_at", "workers", "checkpoint_every", "sample_every"}
     given = recipe.model_dump(mode="json")
     changed = [k for k in given if k not in free and saved.get(k) != given[k]]
     if changed:
