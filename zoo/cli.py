@@ -31,22 +31,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(argv: Sequence[str] | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="zoo", description="Compare diffusion samplers from the same noise.")
+    parser = argparse.ArgumentParser(
+        prog="zoo", description="Compare diffusion samplers from the same noise."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
 
     compare = commands.add_parser("compare", help="run a comparison", description="Run a comparison.")
-    compare.add_argument("comparison", nargs="?", metavar="COMPARISON.json", help="a saved comparison to run again")
-    compare.add_argument("--model", help="a name that `zoo models` lists, or folder:PATH (default: tinyworld)")
+    compare.add_argument(
+        "comparison", nargs="?", metavar="COMPARISON.json", help="a saved comparison to run again"
+    )
+    compare.add_argument(
+        "--model", help="a name that `zoo models` lists, or folder:PATH (default: tinyworld)"
+    )
     compare.add_argument("--prompt", help="what to draw; none means unconditional")
     compare.add_argument("--negative", help="what guidance leads away from")
     compare.add_argument("--seeds", help="one image each: 7, 0..3 or 1,5,8 (default: 0)")
-    compare.add_argument("--method", action="append", metavar="LINE", help="repeat it: 'ddim steps=10 | cfg scale=3'")
-    compare.add_argument("--time-alone", action="store_true", help="time each cell by itself, after a warm-up")
+    compare.add_argument(
+        "--method", action="append", metavar="LINE", help="repeat it: 'ddim steps=10 | cfg scale=3'"
+    )
+    compare.add_argument(
+        "--time-alone", action="store_true", help="time each cell by itself, after a warm-up"
+    )
     compare.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     compare.add_argument("--dtype", default="auto", help="auto, fp32, bf16 or fp16 (default: auto)")
-    compare.add_argument("--max-nfe", type=_positive(int), help="most network evaluations per image of one cell")
+    compare.add_argument(
+        "--max-nfe", type=_positive(int), help="most network evaluations per image of one cell"
+    )
     compare.add_argument("--max-seconds", type=_positive(float), help="most seconds of one cell")
-    compare.add_argument("--out", metavar="DIR", help="write grid.png, cells/, comparison.json and results.json")
+    compare.add_argument(
+        "--out", metavar="DIR", help="write grid.png, cells/, comparison.json and results.json"
+    )
     compare.add_argument("--json", action="store_true", help="print results.json and nothing else")
     _plugin_options(compare)
     compare.set_defaults(run=_compare)
@@ -132,7 +146,9 @@ def _comparison(arguments: argparse.Namespace) -> Comparison:
         except json.JSONDecodeError as error:
             raise ValueError(f"{arguments.comparison} is not JSON: {error}") from None
         if not isinstance(fields, dict):
-            raise ValueError(f"{arguments.comparison} does not hold a comparison, but a {type(fields).__name__}")
+            raise ValueError(
+                f"{arguments.comparison} does not hold a comparison, but a {type(fields).__name__}"
+            )
     for name in ("model", "prompt", "negative", "seeds"):
         if getattr(arguments, name) is not None:
             fields[name] = getattr(arguments, name)
@@ -225,7 +241,9 @@ def add_options(parser: argparse.ArgumentParser, fields: Any) -> None:
 
 
 def _plugin_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--plugins-dir", metavar="DIR", help="load the .py files in this folder as plugins too")
+    parser.add_argument(
+        "--plugins-dir", metavar="DIR", help="load the .py files in this folder as plugins too"
+    )
     parser.add_argument("--safe-mode", action="store_true", help="built-ins only")
 
 

@@ -121,10 +121,12 @@ class Cell:
         """Add to the time this cell has cost."""
         self.seconds += seconds
         if self.running and self.limits.seconds is not None and self.seconds > self.limits.seconds:
-            self.fail(TimeoutError(f"used {self.seconds:.1f} s, the limit of a cell is {self.limits.seconds:g} s"))
+            self.fail(
+                TimeoutError(f"used {self.seconds:.1f} s, the limit of a cell is {self.limits.seconds:g} s")
+            )
 
     def _advance(self, prediction: Prediction | None) -> None:
-        assert self._queries is not None and self.levels is not None
+        assert self._queries is not None
         try:
             query = next(self._queries) if prediction is None else self._queries.send(prediction)
             self._check_query(query)
@@ -163,7 +165,8 @@ class Cell:
             )
         self.nfe[query.role] += evaluations
         assert self.levels is not None
-        self.step = sum(1 for level in self.levels if level.log_snr < query.level.log_snr)
+        while self.step < self.steps and self.levels[self.step].log_snr < query.level.log_snr:
+            self.step += 1
 
     def _checked_samples(self, samples: Any) -> torch.Tensor:
         expected = (len(self.seeds), *self.model.shape)

@@ -70,7 +70,9 @@ def _split(line: str) -> list[list[str]]:
             else:
                 groups[-1].append(token)
     except ValueError as error:
-        raise ValueError(f"in the method {line!r}: {str(error).lower()}; quote values as in a shell") from None
+        raise ValueError(
+            f"in the method {line!r}: {str(error).lower()}; quote values as in a shell"
+        ) from None
     return groups
 
 

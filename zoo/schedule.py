@@ -6,6 +6,7 @@ variance preserving (alpha² + sigma² = 1) or variance exploding (alpha = 1). A
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -50,7 +51,7 @@ class Levels(Sequence[Level]):
     def __init__(self, levels: Sequence[Level]) -> None:
         if len(levels) < 2:
             raise ValueError(f"levels need a start and an end, got {len(levels)} of them")
-        for noisier, cleaner in zip(levels, levels[1:], strict=False):
+        for noisier, cleaner in itertools.pairwise(levels):
             if noisier.log_snr >= cleaner.log_snr:
                 raise ValueError(f"levels must descend in noise, but {cleaner} follows {noisier}")
         self._levels = tuple(levels)
@@ -68,7 +69,7 @@ class Levels(Sequence[Level]):
 
     def pairs(self) -> Iterator[tuple[Level, Level]]:
         """Yield (current, next) from the noisiest step to the one that ends clean."""
-        return zip(self._levels, self._levels[1:], strict=False)
+        return itertools.pairwise(self._levels)
 
 
 class Schedule(ABC):
@@ -135,7 +136,9 @@ class DiscreteSchedule(Schedule):
         return cls.from_betas(np.linspace(start**0.5, end**0.5, timesteps) ** 2)
 
     @classmethod
-    def cosine(cls, timesteps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> DiscreteSchedule:
+    def cosine(
+        cls, timesteps: int = 1000, offset: float = 0.008, max_beta: float = 0.999
+    ) -> DiscreteSchedule:
         """ᾱ(u) ∝ cos²((u + s)/(1 + s) · π/2), each β capped (Nichol & Dhariwal 2021, arXiv:2102.09672)."""
         u = np.arange(timesteps + 1) / timesteps
         f = np.cos((u + offset) / (1 + offset) * np.pi / 2) ** 2

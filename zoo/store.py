@@ -1,9 +1,7 @@
 """Finished work, on disk: every cell the moment it is done, every file whole or not there.
 
-    grid.png               all cells, labelled
-    cells/NN/SEED.png      the pictures themselves
-    comparison.json        everything needed to run it again
-    results.json           state, cost and error of each cell
+grid.png is the sheet, all cells labelled; cells/NN/SEED.png are the pictures themselves; comparison.json is
+everything needed to run it again; results.json tells the state, cost and error of each cell.
 """
 
 from __future__ import annotations
@@ -54,7 +52,7 @@ class Store:
         folder.mkdir(exist_ok=True)
         for seed, image in zip(self.comparison.seeds, cell.images, strict=True):
             data = png(to_pil(image), self.comparison, {"method": cell.method, "seed": str(seed)})
-            _write(folder / f"{seed}.png", lambda path, data=data: path.write_bytes(data))
+            _write_bytes(folder / f"{seed}.png", data)
 
     def finish(self, result: ComparisonResult) -> None:
         """Write the sheet, the comparison with its record, and the results."""
@@ -64,7 +62,7 @@ class Store:
         _write_text(self.folder / "comparison.json", result.comparison.model_dump_json(indent=2))
         _write_text(self.folder / "results.json", results_json(result))
         data = png(draw_sheet(result), result.comparison)
-        _write(self.folder / "grid.png", lambda path: path.write_bytes(data))
+        _write_bytes(self.folder / "grid.png", data)
 
 
 def results_json(result: ComparisonResult) -> str:
@@ -80,7 +78,9 @@ def to_pil(image: torch.Tensor) -> Image.Image:
     return Image.fromarray(pixels.numpy())
 
 
-def png(image: Image.Image, comparison: Comparison | None = None, facts: dict[str, str] | None = None) -> bytes:
+def png(
+    image: Image.Image, comparison: Comparison | None = None, facts: dict[str, str] | None = None
+) -> bytes:
     """PNG bytes that carry the comparison in their text metadata."""
     from PIL.PngImagePlugin import PngInfo
 
@@ -116,7 +116,7 @@ def record(comparison: Comparison, model: Model, engine: Engine, registry: Regis
         "zoo": __version__,
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
-        "plugins": {info.name: info.version for info in registry.plugins if info.state == "loaded"},
+        "plugins": {info.name: info.version for info in registry.plugins if info.registers},
         "model": {"name": model.name, "weights": model.fingerprint()},
         "device": str(engine.device),
         "dtype": dtype_name(engine.dtype),
@@ -124,7 +124,11 @@ def record(comparison: Comparison, model: Model, engine: Engine, registry: Regis
 
 
 def _write_text(path: Path, text: str) -> None:
-    _write(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    _write_bytes(path, (text + "\n").encode("utf-8"))
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    _write(path, lambda part: part.write_bytes(data))
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:

@@ -58,6 +58,14 @@ def test_the_result_is_half_precision_with_a_card_that_repeats_it(tmp_path):
     assert "kind, 8 unseen clean pictures" in card
 
 
+def test_the_card_tells_of_an_earlier_number_of_steps(tmp_path):
+    train(tiny(tmp_path, steps=4, stop_at=2))
+    folder = train(tiny(tmp_path, steps=6))
+    assert folder is not None
+    card = (folder / "README.md").read_text()
+    assert card.index("--steps 4") < card.index("--steps 6")
+
+
 def test_only_tinyworld_has_labels(tmp_path):
     with pytest.raises(ValueError, match="tinyworld's labels"):
         train(tiny(tmp_path, data=str(tmp_path)))

@@ -71,9 +71,7 @@ class Canvas:
         for plane, value in zip(self._planes, self._layer, strict=False):
             cv2.polylines(plane, corners, closed, value, thickness, shift=_FRACTION_BITS)
 
-    def ellipse(
-        self, x: float, y: float, rx: float, ry: float, colour: Colour, width: float = 0.0
-    ) -> None:
+    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour, width: float = 0.0) -> None:
         """Fill an upright ellipse around (x, y) or, given a width, draw only its rim."""
         unit = self.side << _FRACTION_BITS
         middle = int(x * unit) - _HALF, int(y * unit) - _HALF

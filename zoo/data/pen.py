@@ -37,9 +37,7 @@ class Pen:
         if outline:
             self.canvas.line(placed, OUTLINE, shade(colour, 0.45), closed=True)
 
-    def ellipse(
-        self, u: float, v: float, ru: float, rv: float, colour: Colour, outline: bool = True
-    ) -> None:
+    def ellipse(self, u: float, v: float, ru: float, rv: float, colour: Colour, outline: bool = True) -> None:
         """Fill an ellipse around (u, v)."""
         x, y = self._point(u, v)
         rx, ry = ru * self.scale, rv * self.scale

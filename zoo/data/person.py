@@ -26,9 +26,7 @@ _HEAD, _NECK, _SHOULDER, _HIP = (0.0, 0.79), (0.0, 0.61), (0.135, 0.56), (0.085,
 _ARM, _LEG, _FOOT = 0.145, 0.145, 0.055
 
 
-def draw_person(
-    pen: Pen, colour: Colour, rng: np.random.Generator
-) -> dict[str, tuple[float, float]]:
+def draw_person(pen: Pen, colour: Colour, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
     """Draw the figure; returns its joints in the thing's frame, left and right as seen."""
     skin, hair = LOOKS[rng.integers(len(LOOKS))]
     joints = _pose(rng)
@@ -45,9 +43,7 @@ def draw_person(
     (left, shoulder), (right, _) = joints["left_shoulder"], joints["right_shoulder"]
     hip = joints["left_hip"][1]
     top, low = shoulder + 0.06, hip - 0.05
-    pen.polygon(
-        [(left - 0.04, top), (right + 0.04, top), (right + 0.02, low), (left - 0.02, low)], colour
-    )
+    pen.polygon([(left - 0.04, top), (right + 0.04, top), (right + 0.02, low), (left - 0.02, low)], colour)
     for side in ("left", "right"):  # hide the outline where sleeve and torso meet
         pen.stroke([joints[f"{side}_shoulder"], joints[f"{side}_elbow"]], 0.08, colour, False)
     _draw_head(pen, joints["head"], skin, hair, long_hair=rng.random() < 0.5)
@@ -55,14 +51,11 @@ def draw_person(
         return joints
     swap = {"left": "right", "right": "left"}
     return {
-        "_".join(swap.get(word, word) for word in name.split("_")): joint
-        for name, joint in joints.items()
+        "_".join(swap.get(word, word) for word in name.split("_")): joint for name, joint in joints.items()
     }
 
 
-def _draw_head(
-    pen: Pen, head: tuple[float, float], skin: Colour, hair: Colour, long_hair: bool
-) -> None:
+def _draw_head(pen: Pen, head: tuple[float, float], skin: Colour, hair: Colour, long_hair: bool) -> None:
     u, v = head
     pen.ellipse(u - 0.025, v + 0.025, 0.18, 0.185, hair)
     if long_hair:
@@ -91,7 +84,5 @@ def _pose(rng: np.random.Generator) -> dict[str, tuple[float, float]]:
     return {name: (float(u), float(v - drop)) for name, (u, v) in joints.items()}
 
 
-def _along(
-    start: tuple[float, float], out: int, angle: float, length: float
-) -> tuple[float, float]:
+def _along(start: tuple[float, float], out: int, angle: float, length: float) -> tuple[float, float]:
     return start[0] + out * np.sin(angle) * length, start[1] - np.cos(angle) * length

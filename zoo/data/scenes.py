@@ -133,7 +133,8 @@ def _scatter(
 ) -> list[list[float]]:
     """Random points of a box; `rng.uniform` with arrays costs as much as drawing them."""
     start = np.array(low)
-    return (start + (np.array(high) - start) * rng.random((count, len(low)))).tolist()
+    points: list[list[float]] = (start + (np.array(high) - start) * rng.random((count, len(low)))).tolist()
+    return points
 
 
 def _vary(rng: np.random.Generator, colour: Colour) -> Colour:
@@ -185,6 +186,6 @@ def _wave(rng: np.random.Generator, y: float, height: float) -> np.ndarray:
     """A region filling the picture below a gently waving edge near y, (n, 2)."""
     waves, start = rng.uniform(3.0, 7.0), rng.uniform(0.0, 6.3)
     # The lower corners lie well outside, so that the region can be shifted without a gap.
-    region = _BELOW.copy()
+    region: np.ndarray = _BELOW.copy()
     region[:-2, 1] = y + height * np.sin(_ACROSS * waves + start)
     return region

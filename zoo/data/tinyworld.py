@@ -145,9 +145,7 @@ def caption(attributes: Attributes, rng: np.random.Generator | None = None) -> s
     return " ".join(words + phrases)
 
 
-def render(
-    attributes: Attributes, rng: np.random.Generator, size: int = 32, maps: bool = False
-) -> Sample:
+def render(attributes: Attributes, rng: np.random.Generator, size: int = 32, maps: bool = False) -> Sample:
     """Draw a picture of these attributes; `rng` decides everything they leave open.
 
     Args:

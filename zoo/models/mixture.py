@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from zoo.models.exact import GaussianMixture
@@ -41,7 +42,7 @@ class PlaneMixture(GaussianMixture):
         return stacked / 127.5 - 1
 
     @cached_property
-    def _backdrop(self) -> np.ndarray:  # type: ignore[type-arg]
+    def _backdrop(self) -> npt.NDArray[np.uint8]:
         centres = (np.arange(self.plot_size) + 0.5) / self.plot_size * 2 * SPAN - SPAN
         grid = np.stack(np.meshgrid(centres, -centres), axis=-1).reshape(-1, 2)
         clean = Level(1.0, 1e-3, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import threading
@@ -13,7 +14,7 @@ import torch
 
 from zoo.model import Model
 from zoo.models.text import encode, unknown_words, vocabulary
-from zoo.schedule import DiscreteSchedule
+from zoo.schedule import DiscreteSchedule, Schedule
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
@@ -31,7 +32,7 @@ class TextToPixels(Model):
         unet = self._config("denoiser/config.json")
         scheduler = self._config("scheduler/scheduler_config.json")
         self.shape = (unet["in_channels"], unet["sample_size"], unet["sample_size"])
-        self.schedule = _schedule(scheduler)
+        self.schedule: Schedule = _schedule(scheduler)
         self._kind = {"v_prediction": "v", "epsilon": "eps", "sample": "x0"}[scheduler["prediction_type"]]
         self._networks: dict[tuple[str, torch.device, torch.dtype], UNet] = {}
         self._text: tuple[Any, Any] | None = None
@@ -63,7 +64,9 @@ class TextToPixels(Model):
         unknown = unknown_words(tokenizer, text)
         if unknown:
             known = ", ".join(vocabulary(tokenizer))
-            notices.append(f"{self.title} does not know {', '.join(unknown)} and left it out. It knows: {known}.")
+            notices.append(
+                f"{self.title} does not know {', '.join(unknown)} and left it out. It knows: {known}."
+            )
         room = tokenizer.model_max_length - 2
         if len(_words(tokenizer, text)) - len(unknown) > room:
             notices.append(f"{self.title} reads the first {room} words of a prompt; the rest was left out.")
@@ -79,6 +82,10 @@ class TextToPixels(Model):
 
     def fingerprint(self) -> str:
         """SHA-256 over the weight files, first 16 digits."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for path in sorted(self.folder.glob("*/*.safetensors")):
             if path.parent.name in (*self.roles, "text_encoder"):
@@ -88,7 +95,9 @@ class TextToPixels(Model):
     def _config(self, part: str) -> dict[str, Any]:
         path = self.folder / part
         if not path.is_file():
-            raise OSError(f"{self.folder} is not a model folder: {part} is missing (zoo train denoiser makes one)")
+            raise OSError(
+                f"{self.folder} is not a model folder: {part} is missing (zoo train denoiser makes one)"
+            )
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return config
 
@@ -109,7 +118,12 @@ class UNet:
     """diffusers' `UNet2DConditionModel` as a network."""
 
     def __init__(
-        self, folder: Path, schedule: DiscreteSchedule, prediction: str, device: torch.device, dtype: torch.dtype
+        self,
+        folder: Path,
+        schedule: Schedule,
+        prediction: str,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
         from diffusers import UNet2DConditionModel
 

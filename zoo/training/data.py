@@ -19,7 +19,10 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 class CaptionedPictures(Protocol):
     """An indexable source of pictures; every index is valid."""
 
-    vocabulary: Sequence[str]
+    @property
+    def vocabulary(self) -> Sequence[str]:
+        """Every word that its captions use."""
+        ...
 
     def batch(self, indices: Sequence[int]) -> tuple[np.ndarray, list[str]]:
         """Pictures (n, H, W, 3) uint8 and their captions."""

@@ -30,7 +30,9 @@ class DenoiserRecipe(Recipe):
     """Options of `zoo train denoiser`."""
 
     channels: list[int] = Field([32, 64, 96, 96], min_length=2, description="U-Net width at each resolution")
-    attention_below: int = Field(9, ge=1, description="attend to the text where the picture is smaller than this")
+    attention_below: int = Field(
+        9, ge=1, description="attend to the text where the picture is smaller than this"
+    )
     heads: int = Field(2, ge=1, description="attention heads")
     layers: int = Field(1, ge=1, le=4, description="residual blocks per resolution")
     text_width: int = Field(128, ge=8, description="width of the text encoder")
@@ -53,7 +55,10 @@ def train(recipe: DenoiserRecipe) -> Path | None:
     pictures = open_pictures(recipe.data, recipe.seed, recipe.size)
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer(pictures.vocabulary)
-    modules = {"denoiser": build_unet(recipe), "text_encoder": build_text_encoder(tokenizer, recipe.text_width)}
+    modules = {
+        "denoiser": build_unet(recipe),
+        "text_encoder": build_text_encoder(tokenizer, recipe.text_width),
+    }
     both = torch.nn.ModuleDict(modules)
     optimizer = torch.optim.AdamW(both.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
     averages = {name: _copy(module) for name, module in modules.items()}
@@ -62,7 +67,7 @@ def train(recipe: DenoiserRecipe) -> Path | None:
     facts: dict[str, Any] = {"seconds": 0.0, "loss": math.nan, "earlier": []}
     if resumed is not None:
         first, averages, facts = resumed
-    both.to(device, memory_format=torch.channels_last)
+    both.to(device).to(memory_format=torch.channels_last)
     averages = {name: [t.to(device) for t in tensors] for name, tensors in averages.items()}
     network = _Conditional(modules["denoiser"], modules["text_encoder"], tokenizer)
     wrapped, optimizer = accelerator.prepare(network, optimizer)

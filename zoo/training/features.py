@@ -67,7 +67,8 @@ def train(recipe: FeaturesRecipe) -> Path | None:
         network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
     )
     modules: dict[str, torch.nn.Module] = {"features": network}
-    first, facts = 0, {"seconds": 0.0, "loss": math.nan}
+    first = 0
+    facts: dict[str, Any] = {"seconds": 0.0, "loss": math.nan, "earlier": []}
     resumed = load_checkpoint(recipe.out, modules, optimizer, recipe)
     if resumed is not None:
         first, _, facts = resumed
@@ -102,7 +103,8 @@ def train(recipe: FeaturesRecipe) -> Path | None:
         if not accelerator.is_main_process:
             continue
         if done % recipe.checkpoint_every == 0 or done == end:
-            facts = {"seconds": time.monotonic() - started, "loss": sum(losses[-100:]) / len(losses[-100:])}
+            facts["seconds"] = time.monotonic() - started
+            facts["loss"] = sum(losses[-100:]) / len(losses[-100:])
             save_checkpoint(recipe.out, done, modules, optimizer, {"features": []}, recipe, facts)
         if done % recipe.sample_every == 0 and done < end:
             bar.write(f"step {done}: {_short(evaluate(network, recipe, min(500, recipe.held_out)))}")
@@ -116,7 +118,7 @@ def train(recipe: FeaturesRecipe) -> Path | None:
         "torch": torch.__version__,
         "mean loss of the last 100 steps": f"{facts['loss']:.4f}",
     }
-    return export(recipe, network, run)
+    return export(recipe, network, run, facts.get("earlier", []))
 
 
 class LabelledBatches(Dataset):  # type: ignore[type-arg]
@@ -169,7 +171,12 @@ def degrade(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return x.clamp(-1, 1)
 
 
-def export(recipe: FeaturesRecipe, network: FeatureNetwork, facts: dict[str, Any]) -> Path:
+def export(
+    recipe: FeaturesRecipe,
+    network: FeatureNetwork,
+    facts: dict[str, Any],
+    earlier: Sequence[tuple[int, int]] = (),
+) -> Path:
     """Write the weights, in half precision, in `save_pretrained` layout with a model card.
 
     The accuracies on the card are those of the rounded weights.
@@ -184,7 +191,7 @@ def export(recipe: FeaturesRecipe, network: FeatureNetwork, facts: dict[str, Any
         answers = evaluate(rounded, recipe, recipe.held_out, degraded)
         for head, pairs in answers.items():
             facts[f"{head}, {recipe.held_out} unseen {title} pictures"] = _describe(pairs)
-    write_card(folder, "features", recipe, facts)
+    write_card(folder, "features", recipe, facts, earlier)
     return folder
 
 

@@ -1,0 +1,87 @@
+"""The sampler zoo's page: `python app.py`. Also the entry of a Hugging Face Space."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "0")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build the page and serve it until interrupted."""
+    arguments = _parser().parse_args(argv)
+    problem = _taken(arguments.host, arguments.port)
+    if problem:
+        print(f"app.py: {problem}", file=sys.stderr)
+        return 2
+
+    from zoo.registry import Registry
+    from zoo.ui import page, style
+    from zoo.ui.running import Runner
+
+    registry = Registry(arguments.plugins_dir, safe_mode=arguments.safe_mode)
+    for plugin in registry.plugins:
+        if plugin.error:
+            print(f"app.py: plugin {plugin.name} is {plugin.state}: {plugin.error}", file=sys.stderr)
+    runner = Runner(registry, arguments.device)
+    blocks = page.build(registry, runner)
+    _, url, _ = blocks.launch(
+        server_name=arguments.host,
+        server_port=arguments.port,
+        theme=style.theme(),
+        css=style.CSS,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        show_error=False,
+        strict_cors=True,
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        run_history=False,  # pictures are kept by downloading them, not in the browser's storage
+        max_file_size="1mb",  # nothing on the page takes a file
+        footer_links=["api"],
+    )
+    print(f"The sampler zoo is at {url}", flush=True)
+    if registry.models:
+        first = next(iter(registry.models))
+        threading.Thread(target=runner.warm_up, args=(first,), daemon=True, name="warm-up").start()
+    blocks.block_thread()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    # A Space sets GRADIO_SERVER_NAME to be reached from outside; otherwise the page is this machine's own.
+    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    port = int(os.environ.get("GRADIO_SERVER_PORT", "7860"))
+    parser = argparse.ArgumentParser(description="Serve the sampler zoo's page.")
+    parser.add_argument("--host", default=host, help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", default=port, type=int, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    parser.add_argument("--plugins-dir", metavar="DIR", help="load the .py files in this folder as plugins too")
+    parser.add_argument("--safe-mode", action="store_true", help="built-in plugins only")
+    return parser
+
+
+def _taken(host: str, port: int) -> str:
+    """Why the address cannot be listened on; "" if it can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        return f"cannot listen on {host}:{port} ({error.strerror or error}); choose another with --port"
+    except OverflowError:
+        return f"there is no port {port}: ports are 1 to 65535"
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

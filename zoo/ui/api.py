@@ -1,0 +1,66 @@
+"""The page's public API: `compare`, under the same rules as the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from zoo.comparison import CellResult, ComparisonResult, compare
+from zoo.registry import Registry
+from zoo.ui.request import comparison_from, limits_for, sentence
+from zoo.ui.running import Runner
+
+
+def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
+    """Register the endpoint; to be called inside a Blocks context."""
+
+    def compare_(
+        model: str, prompt: str, negative: str, seeds: str, methods: list[str], alone: bool = False
+    ) -> dict[str, Any]:
+        """Compare sampling methods on one model and prompt, from the same noise.
+
+        Args:
+            model: a model's name, such as "tinyworld".
+            prompt: what to draw; "" is unconditional.
+            negative: what classifier-free guidance leads away from.
+            seeds: one picture each: "7", "0..3" or "1,5,8".
+            methods: one line each, such as "ddim steps=20 | cfg scale=3".
+            alone: time each method alone, after a warm-up.
+
+        Returns:
+            What results.json holds, with `seeds`, `comparison` and the pictures of each cell as data URIs.
+        """
+        try:
+            comparison = comparison_from(model, prompt, negative, seeds, methods, registry, alone)
+            runner.ready()
+            limits = limits_for(comparison, registry)
+            result = compare(comparison, device=runner.device, limits=limits, registry=registry)
+        except ValueError as error:
+            raise gr.Error(sentence(error), print_exception=False) from None
+        return as_data(result)
+
+    gr.api(
+        compare_,
+        api_name="compare",
+        concurrency_limit=1,
+        concurrency_id=concurrency_id,
+    )
+
+
+def as_data(result: ComparisonResult) -> dict[str, Any]:
+    """A result as JSON, pictures included; tracebacks, which name the server's folders, stay on the server."""
+    data = result.to_dict()
+    for cell, entry in zip(result.cells, data["cells"], strict=True):
+        entry["images"] = _uris(cell)
+        entry.pop("traceback", None)
+    data["seeds"] = list(result.comparison.seeds)
+    data["comparison"] = result.comparison.model_dump(mode="json")
+    return data
+
+
+def _uris(cell: CellResult) -> list[str]:
+    from zoo.sheet import data_uri
+    from zoo.store import png, to_pil
+
+    return [] if cell.images is None else [data_uri(png(to_pil(image))) for image in cell.images]

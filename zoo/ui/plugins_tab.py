@@ -1,0 +1,37 @@
+"""The tab that shows every plugin and what became of it."""
+
+from __future__ import annotations
+
+import html
+
+from zoo.discovery import PluginInfo
+from zoo.registry import Registry
+
+
+def table(registry: Registry) -> str:
+    """The plugins as HTML, those with problems included."""
+    rows = "".join(_row(info) for info in registry.plugins)
+    return (
+        '<div class="zoo-plugins"><table><thead><tr><th>Plugin</th><th>State</th><th>Version</th><th>Source</th>'
+        f"<th>Registers</th></tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _row(info: PluginInfo) -> str:
+    registers = "<br>".join(
+        f"{html.escape(kind)}: {', '.join(f'<code>{html.escape(name)}</code>' for name in names)}"
+        for kind, names in info.registers.items()
+    )
+    cells = (
+        f"<td><b>{html.escape(info.name)}</b></td>"
+        f'<td><span class="zoo-plugin-state" data-state="{info.state}">{info.state}</span></td>'
+        f"<td>{html.escape(info.version)}</td>"
+        f"<td>{info.source}<br><small>{html.escape(info.location)}</small></td><td>{registers or '–'}</td>"
+    )
+    row = f"<tr>{cells}</tr>"
+    if info.error:
+        details = ""
+        if info.traceback:
+            details = f"<details><summary>Traceback</summary><pre>{html.escape(info.traceback)}</pre></details>"
+        row += f'<tr class="zoo-plugin-error"><td colspan="5">{html.escape(info.error)}{details}</td></tr>'
+    return row

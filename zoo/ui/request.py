@@ -1,0 +1,120 @@
+"""What people ask for, checked before anything runs: the same for the page and for its API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from zoo.comparison import Comparison, load_model, plan, resolve
+from zoo.registry import Registry, UnknownName
+
+if TYPE_CHECKING:
+    from zoo.engine import Limits
+
+MAX_METHODS = 12
+"""Most methods that the page compares at once."""
+
+BUDGET = 50_000
+"""Most network evaluations of a comparison, all cells and images together, counted in pictures of 32 × 32."""
+
+CELL_SECONDS = 900.0
+"""Most seconds that one cell may take."""
+
+
+def comparison_from(
+    model: str,
+    prompt: str,
+    negative: str,
+    seeds: str,
+    methods: Sequence[str],
+    registry: Registry,
+    alone: bool = False,
+) -> Comparison:
+    """The comparison asked for; every name and value in it exists.
+
+    Raises:
+        ValueError: it cannot be run; the message is for the person who asked.
+    """
+    lines = [line for line in methods if line.strip()]
+    if not lines:
+        raise ValueError("There is no method to compare: tick at least one, or add one.")
+    if len(lines) > MAX_METHODS:
+        raise ValueError(f"At most {MAX_METHODS} methods fit on the page, these are {len(lines)}.")
+    try:  # not Comparison's "folder:PATH": a page must not read any folder that its visitors name
+        registry.model(model)
+    except UnknownName as error:
+        raise ValueError(sentence(error)) from None
+    try:
+        comparison = Comparison(
+            model=model,
+            prompt=prompt or "",
+            negative=negative or "",
+            seeds=seeds,  # type: ignore[arg-type]
+            cells=lines,  # type: ignore[arg-type]
+            timing="alone" if alone else "shared",
+        )
+    except ValidationError as error:
+        raise ValueError("\n".join(_readable(problem) for problem in error.errors())) from None
+    for method in comparison.cells:
+        check_method(str(method), registry)
+    return comparison
+
+
+def check_method(line: str, registry: Registry) -> str:
+    """The method in its usual spelling.
+
+    Raises:
+        ValueError: it cannot be read, or does not exist; the message is for the person who wrote it.
+    """
+    from zoo.method import Method
+
+    try:
+        method = Method.parse(line)
+        resolve(method, registry)
+    except ValueError as error:
+        raise ValueError(sentence(error)) from None
+    except Exception as error:  # a plugin's own code ran
+        raise ValueError(f"In the method {line!r}: {type(error).__name__}: {error}") from error
+    return str(method)
+
+
+def limits_for(comparison: Comparison, registry: Registry) -> Limits:
+    """What one cell may cost; needs torch, but loads no network.
+
+    Raises:
+        ValueError: the comparison asks for more than `BUDGET`, or its model cannot be loaded.
+    """
+    from zoo.engine import Cell, Limits
+
+    model = load_model(comparison.model, registry)
+    pixels = model.shape[-1] * model.shape[-2] if len(model.shape) == 3 else 1
+    weight = len(comparison.seeds) * max(1.0, pixels / 32**2)
+    evaluations = 0
+    for cell in plan(comparison, registry, Limits()):
+        if isinstance(cell, Cell):
+            # How often a conditioner asks is known only when it runs; guidance asks twice.
+            evaluations += cell.sampler.levels(model.schedule).steps * (2 if cell.conditioners else 1)
+    cost = evaluations * weight
+    if cost > BUDGET:
+        raise ValueError(
+            f"This would take about {evaluations} network evaluations for each of {len(comparison.seeds)} seeds, "
+            f"{cost:,.0f} in all; the page stops at {BUDGET:,}. Ask for fewer methods, steps or seeds, or use the "
+            "command line, which has no such limit: python -m zoo compare"
+        )
+    return Limits(nfe=min(10_000, max(1, int(BUDGET // weight))), seconds=CELL_SECONDS)
+
+
+def sentence(error: object) -> str:
+    """An error's message, beginning like a sentence."""
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
+def _readable(problem: Any) -> str:
+    where = problem["loc"][0] if problem["loc"] else ""
+    message = problem["msg"].removeprefix("Value error, ")
+    if where == "cells" or message.startswith(str(where)):
+        return sentence(message)
+    return f"{sentence(where)}: {message}"

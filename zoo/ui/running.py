@@ -1,0 +1,180 @@
+"""Runs comparisons for the page and its API: one at a time, cancellable, finished pictures kept in a zip."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.comparison import CellResult, Comparison, ComparisonResult, Event, load_model, stream
+from zoo.registry import Registry
+from zoo.ui import cards, methods
+from zoo.ui.request import limits_for
+
+if TYPE_CHECKING:
+    from zoo.store import Store
+
+log = logging.getLogger(__name__)
+
+REDRAW_SECONDS = 0.12
+"""The page is redrawn no more often than this, or the browser falls behind."""
+
+
+@dataclass
+class Change:
+    """What is new on the page since the last one.
+
+    Attributes:
+        status: one line on the whole comparison.
+        cards: HTML of the cells that changed, by index.
+        noise: hash of the start noise; "" before it is known.
+        notices: what to know about the prompt.
+        problem: why nothing, or nothing more, is run.
+        archive: the zip of everything, at the end.
+    """
+
+    status: str
+    cards: dict[int, str] = field(default_factory=dict)
+    noise: str = ""
+    notices: tuple[str, ...] = ()
+    problem: str = ""
+    archive: Path | None = None
+
+
+class Runner:
+    """Runs comparisons on one device, and remembers which visitors want theirs stopped."""
+
+    def __init__(self, registry: Registry, device: str = "auto") -> None:
+        self.registry, self.device = registry, device
+        self._stops: dict[str, threading.Event] = {}
+        self._imports = threading.Lock()
+
+    def warm_up(self, model: str) -> None:
+        """Import what the first comparison needs and load the model, so that its first preview comes sooner."""
+        try:
+            self.ready()
+            from zoo.device import resolve_device, resolve_dtype
+
+            chosen = resolve_device(self.device)
+            loaded = load_model(model, self.registry)
+            loaded.notices("")
+            for role in loaded.roles[:1]:
+                loaded.network(role, chosen, resolve_dtype("auto", chosen))
+        except Exception:  # the comparison itself will say it better
+            log.debug("could not warm up", exc_info=True)
+
+    def ready(self) -> None:
+        """Import the heavy libraries, one thread at a time: they mind being imported by several at once."""
+        with self._imports:
+            import torch  # noqa: F401
+            from diffusers import UNet2DConditionModel  # noqa: F401
+            from transformers import CLIPTextModel, PreTrainedTokenizerFast  # noqa: F401
+
+    def begin(self, visitor: str) -> None:
+        """A new comparison of this visitor is wanted."""
+        self._stops[visitor] = threading.Event()
+
+    def stop(self, visitor: str) -> None:
+        """End this visitor's comparison within one tick of the engine."""
+        if visitor in self._stops:
+            self._stops[visitor].set()
+
+    def forget(self, visitor: str) -> None:
+        """The visitor has gone: stop, and remember nothing."""
+        self.stop(visitor)
+        self._stops.pop(visitor, None)
+
+    def queued(self, comparison: Comparison) -> dict[int, str]:
+        """The cells before anything has run."""
+        return {
+            i: cards.card(self.title(str(line)), CellResult(str(line), "queued"), comparison.seeds, comparison.timing)
+            for i, line in enumerate(comparison.cells)
+        }
+
+    def title(self, line: str) -> str:
+        """A method in words."""
+        return methods.title(line, self.registry)
+
+    def run(self, comparison: Comparison, visitor: str) -> Iterator[Change]:
+        """Run it, yielding what changes; an error ends it with a `problem` and leaves finished cells as they are."""
+        cancelled = self._stops.setdefault(visitor, threading.Event()).is_set
+        try:
+            with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
+                yield from self._run(comparison, cancelled, Path(folder))
+        except ValueError as error:
+            yield Change("Not run.", problem=str(error))
+        except Exception as error:
+            log.exception("a comparison ended with an error")
+            yield Change("Stopped.", problem=f"The comparison stopped: {type(error).__name__}: {error}")
+
+    def _run(self, comparison: Comparison, cancelled: Callable[[], bool], folder: Path) -> Iterator[Change]:
+        from zoo.store import Store, zip_folder
+
+        yield Change("Loading the model …")
+        self.ready()
+        limits = limits_for(comparison, self.registry)
+        model = load_model(comparison.model, self.registry)
+        notices = tuple(dict.fromkeys([*model.notices(comparison.prompt), *model.notices(comparison.negative)]))
+        yield Change("Loading the model …", notices=notices)
+        store = Store(folder / "comparison", comparison)
+        events = stream(
+            comparison, device=self.device, limits=limits, registry=self.registry, cancelled=cancelled
+        )
+        started = time.perf_counter()
+        try:
+            result = yield from self._drawn(events, comparison, store)
+        finally:
+            events.close()
+        seconds = time.perf_counter() - started
+        store.finish(result)
+        archive = zip_folder(store.folder, folder / "comparison.zip")
+        done = sum(cell.status == "done" for cell in result.cells)
+        cancelled_cells = any(cell.status == "cancelled" for cell in result.cells)
+        status = f"{'Cancelled' if cancelled_cells else 'Finished'} after {seconds:.1f} s: "
+        status += f"{done} of {len(result.cells)} cells done."
+        yield Change(status, noise=_noise(result.cells), archive=archive)
+
+    def _drawn(self, events: Any, comparison: Comparison, store: Store) -> Any:
+        """Draw events, those that come together at once; returns the result."""
+        titles = [self.title(str(line)) for line in comparison.cells]
+        waiting: dict[int, Event] = {}
+        ended: set[int] = set()
+        noise, last = "", 0.0
+        count = len(comparison.cells)
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as stop:
+                result: ComparisonResult = stop.value
+                break
+            waiting[event.cell] = event
+            noise = noise or event.result.noise
+            if event.kind != "progress":
+                ended.add(event.cell)
+                store.add(event.cell, event.result)
+            # Previews of all running cells come in order, so the last of these completes the picture.
+            latest = max((i for i in range(count) if i not in ended), default=count)
+            together = comparison.timing == "alone" or event.cell >= latest or event.kind != "progress"
+            if together and time.perf_counter() - last >= REDRAW_SECONDS:
+                yield self._change(waiting, titles, comparison, len(ended), noise)
+                waiting, last = {}, time.perf_counter()
+        yield self._change(waiting, titles, comparison, len(ended), noise)
+        return result
+
+    def _change(
+        self, waiting: dict[int, Event], titles: list[str], comparison: Comparison, ended: int, noise: str
+    ) -> Change:
+        drawn = {
+            i: cards.card(titles[i], event.result, comparison.seeds, comparison.timing, event, event.preview)
+            for i, event in waiting.items()
+        }
+        return Change(f"{ended} of {len(titles)} cells have ended …", drawn, noise)
+
+
+def _noise(cells: tuple[CellResult, ...]) -> str:
+    return next((cell.noise for cell in cells if cell.noise), "")

@@ -1,0 +1,107 @@
+"""How the page looks: gradio's own theme on local fonts, and a style sheet for the cells.
+
+Colours come from the theme's variables, which follow the visitor's light or dark mode.
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+
+SANS = ["ui-sans-serif", "system-ui", "sans-serif"]
+MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+
+
+def theme() -> gr.themes.Base:
+    """Fonts that every machine has, so that the page asks no other host for any."""
+    return gr.themes.Base(
+        primary_hue="indigo", neutral_hue="slate", radius_size="md", spacing_size="sm", font=SANS, font_mono=MONO
+    )
+
+
+CSS = """
+#zoo-head h1 { font-size: 1.4rem; font-weight: 650; margin: 0; }
+#zoo-head p { margin: 0; color: var(--body-text-color-subdued); }
+.zoo-small { margin: 0; font-size: .82rem; color: var(--body-text-color-subdued); }
+.zoo-heading { margin: .4rem 0 0; font-size: .9rem; font-weight: 600; }
+
+#zoo-columns { align-items: flex-start; gap: 24px; }
+@media (min-width: 900px) {
+  #zoo-form { flex: 0 0 392px; }
+  #zoo-results { flex: 1 1 0; position: sticky; top: 12px; }
+}
+@media (max-width: 899px) { #zoo-columns { flex-direction: column; } #zoo-form, #zoo-results { width: 100%; } }
+
+.zoo-method { gap: 4px; }
+.zoo-line { flex-wrap: nowrap; align-items: center; gap: 4px; }
+.zoo-line > * { flex: 0 0 auto; }
+.zoo-line .zoo-text { flex: 1 1 auto; }
+.zoo-text input, .zoo-text textarea { font-family: var(--font-mono); font-size: .84rem; padding: 6px 8px; }
+.zoo-tick { width: 24px; min-width: 24px !important; }
+.zoo-tick span { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.zoo-icon { width: 30px; min-width: 30px !important; height: 32px; padding: 0; font-size: 0; background: none;
+  border: 0; box-shadow: none; color: var(--body-text-color-subdued); }
+.zoo-icon:hover { color: var(--body-text-color); background: var(--background-fill-secondary); }
+.zoo-icon::before { font-size: 1rem; }
+.zoo-adjust::before { content: "\\2699" / ""; }
+.zoo-copy::before { content: "\\29C9" / ""; }
+.zoo-remove::before { content: "\\2715" / ""; font-size: .85rem; }
+.zoo-line-problem:empty, .zoo-line-problem:not(:has(p)) { display: none; }
+.zoo-controls { padding: 4px 0 12px 12px; margin-left: 11px; border-left: 2px solid var(--border-color-primary); }
+
+.zoo-problem, .zoo-notice { margin: 0 0 6px; padding: 8px 12px; border-radius: 8px; border-left: 4px solid;
+  background: var(--background-fill-secondary); white-space: pre-line; overflow-wrap: anywhere; font-size: .9rem; }
+.zoo-problem { border-color: #dc2626; }
+.zoo-notice { border-color: #d97706; }
+.zoo-summary { display: flex; flex-wrap: wrap; gap: 4px 24px; justify-content: space-between; margin: 0;
+  font-size: .9rem; color: var(--body-text-color-subdued); }
+
+#zoo-grid { display: grid; gap: 12px; align-items: start;
+  grid-template-columns: repeat(auto-fill, minmax(min(184px, calc(50% - 6px)), 1fr)); }
+#zoo-grid:has([data-count=few]) { grid-template-columns: repeat(auto-fill, minmax(min(272px, 100%), 1fr)); }
+#zoo-grid:has([data-count=many]) { grid-template-columns: 1fr; }
+.zoo-place { min-width: 0 !important; width: 100%; }
+.zoo-place:not(:has(.zoo-cell)) { display: none; }
+.zoo-cell { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 10px;
+  background: var(--background-fill-primary); }
+.zoo-cell header { height: 4.3rem; overflow: hidden; }
+.zoo-cell h3 { margin: 0; font-size: .88rem; line-height: 1.25; font-weight: 600; display: -webkit-box;
+  -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; }
+.zoo-cell code, .zoo-noise code { font-family: var(--font-mono); font-size: .74rem; background: none; padding: 0;
+  color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
+.zoo-pictures { position: relative; display: grid; gap: 6px; }
+[data-count=few] .zoo-pictures { grid-template-columns: 1fr 1fr; }
+[data-count=many] .zoo-pictures { grid-template-columns: repeat(auto-fill, minmax(108px, 1fr)); }
+.zoo-pictures figure { margin: 0; }
+.zoo-tile { aspect-ratio: 1; display: grid; place-items: center; overflow: hidden; border-radius: 4px;
+  background: var(--background-fill-secondary); }
+/* Whole multiples of the picture's own size where the browser can, so that all its pixels are equally large. */
+.zoo-tile img { width: 100%; width: max(var(--px), round(down, 100%, var(--px))); max-width: 100%;
+  image-rendering: pixelated; margin: 0; }
+[data-state=running] .zoo-tile img, [data-state=cancelled] .zoo-tile img, [data-state=failed] .zoo-tile img {
+  opacity: .8; }
+.zoo-cell figcaption { font-size: .7rem; text-align: center; color: var(--body-text-color-subdued); }
+[data-count=one] figcaption { display: none; }
+.zoo-why { position: absolute; inset: 0; margin: 0; padding: 10px; overflow: auto; font-size: .8rem;
+  background: color-mix(in srgb, var(--background-fill-secondary) 88%, transparent); overflow-wrap: anywhere; }
+.zoo-bar { height: 3px; margin: 8px 0 6px; border-radius: 2px; background: var(--background-fill-secondary); }
+.zoo-bar i { display: block; height: 100%; border-radius: 2px; background: var(--color-accent); }
+[data-state=done] .zoo-bar i { background: #16a34a; }
+[data-state=failed] .zoo-bar i { background: #dc2626; }
+[data-state=cancelled] .zoo-bar i { background: var(--body-text-color-subdued); }
+.zoo-cell footer { display: flex; flex-wrap: wrap; gap: 0 10px; font-size: .8rem; font-variant-numeric: tabular-nums;
+  min-height: 3.9em; align-content: flex-start; }
+.zoo-cell footer small { flex-basis: 100%; color: var(--body-text-color-subdued); font-size: .7rem; }
+.zoo-state { flex-basis: 100%; }
+.zoo-nfe { font-weight: 600; }
+.zoo-cell pre, .zoo-plugins pre { max-height: 16rem; overflow: auto; font-size: .7rem; white-space: pre; }
+.zoo-cell details { font-size: .78rem; }
+
+.zoo-plugins { overflow-x: auto; }
+.zoo-plugins table { width: 100%; border-collapse: collapse; font-size: .88rem; }
+.zoo-plugins th, .zoo-plugins td { text-align: left; vertical-align: top; padding: 6px 10px; border: 0;
+  border-bottom: 1px solid var(--border-color-primary); }
+.zoo-plugins small { color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
+.zoo-plugin-state[data-state=loaded] { color: #16a34a; }
+.zoo-plugin-state:not([data-state=loaded]) { color: #dc2626; font-weight: 600; }
+.zoo-plugin-error td { white-space: pre-line; overflow-wrap: anywhere; }
+"""
