@@ -29,9 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
+from zoo.cell import Cell
 from zoo.comparison import load_model, resolve
 from zoo.device import dtype_name, resolve_device, resolve_dtype
-from zoo.engine import Cell, Engine, drive
+from zoo.engine import Engine, drive
 from zoo.method import Method
 from zoo.noise import KeyedNoise, start_noise
 from zoo.registry import default_registry

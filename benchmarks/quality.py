@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
+from zoo.cell import Cell
 from zoo.comparison import load_model, resolve
 from zoo.data.tinyworld import Attributes, caption, draw_attributes, render
 from zoo.device import resolve_device, resolve_dtype
-from zoo.engine import Cell, Engine, drive
+from zoo.engine import Engine, drive
 from zoo.method import Method
 from zoo.metrics.features import load_features
+from zoo.metrics.intervals import wilson
 from zoo.registry import default_registry
 from zoo.sampler import NEGATIVE, PROMPT
 
@@ -87,14 +88,6 @@ def accuracy(pictures: torch.Tensor, asked: list[Attributes]) -> dict[str, Any]:
         hits = sum(answer[name] == getattr(a, name) for answer, a in zip(found, asked, strict=True))
         report[name] = [round(v, 4) for v in (hits / len(asked), *wilson(hits, len(asked)))]
     return report
-
-
-def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval of a share (Wilson 1927)."""
-    share = hits / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return centre - half, centre + half
 
 
 def _table(report: dict[str, Any], n: int) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -95,10 +98,15 @@ def _compare(arguments: argparse.Namespace) -> int:
     registry = _registry(arguments)
     limits = _limits(arguments)
     store = Store(arguments.out, comparison) if arguments.out else None
-    events = stream(
-        comparison, device=arguments.device, dtype=arguments.dtype, limits=limits, registry=registry
-    )
-    try:
+    with _cancel_on_interrupt() as interrupted:
+        events = stream(
+            comparison,
+            device=arguments.device,
+            dtype=arguments.dtype,
+            limits=limits,
+            registry=registry,
+            cancelled=interrupted.is_set,
+        )
         while True:
             try:
                 event = next(events)
@@ -110,8 +118,6 @@ def _compare(arguments: argparse.Namespace) -> int:
                     store.add(event.cell, event.result)
                 if not arguments.json:
                     _print_cell(event.result, comparison.timing)
-    finally:
-        events.close()
     for notice in result.notices:
         print(f"zoo: {notice}", file=sys.stderr)
     if store is not None:
@@ -122,7 +128,27 @@ def _compare(arguments: argparse.Namespace) -> int:
         print(f"written to {store.folder}")
     else:
         print("nothing written: name a folder with --out DIR to keep the pictures")
+    if interrupted.is_set():
+        return 130
     return 0 if result.done else 1
+
+
+@contextmanager
+def _cancel_on_interrupt() -> Iterator[threading.Event]:
+    """The first Ctrl-C cancels what is not done yet, so that what is done can still be written; a second one kills."""
+    interrupted = threading.Event()
+
+    def cancel(number: int, frame: object) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, cancel) if in_main_thread else None
+    try:
+        yield interrupted
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, before)
 
 
 def _print_cell(cell: Any, timing: str) -> None:
@@ -170,7 +196,7 @@ def _problem(problem: Any) -> str:
 
 
 def _limits(arguments: argparse.Namespace) -> Any:
-    from zoo.engine import Limits
+    from zoo.cell import Limits
 
     default = Limits()
     return Limits(nfe=arguments.max_nfe or default.nfe, seconds=arguments.max_seconds)

@@ -27,7 +27,7 @@ from zoo.sampler import NEGATIVE, PROMPT, Sampler
 if TYPE_CHECKING:
     import torch
 
-    from zoo.engine import Cell, Limits, Status
+    from zoo.cell import Cell, Limits, Status
 
 MAX_IMAGES, MAX_CELLS, MAX_TEXT = 256, 256, 1000
 
@@ -226,7 +226,8 @@ def stream(
     Args and errors are those of `compare`; `cancelled` is asked at every tick.
     """
     from zoo.device import resolve_device, resolve_dtype
-    from zoo.engine import Engine, Limits, drive
+    from zoo.cell import Limits
+    from zoo.engine import Engine, drive
     from zoo.store import record
 
     registry = registry or default_registry()
@@ -263,7 +264,7 @@ def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cel
     Raises:
         ValueError: a name or a parameter that does not exist.
     """
-    from zoo.engine import Cell
+    from zoo.cell import Cell
 
     methods = [resolve(method, registry) for method in comparison.cells]
     model = load_model(comparison.model, registry)
@@ -292,7 +293,7 @@ def resolve(method: Method, registry: Registry) -> tuple[Sampler, list[Condition
 
 def impossible(model: Model, sampler: Sampler, conditioners: Sequence[Conditioner]) -> str:
     """Why a method cannot run on a model; "" if it can."""
-    from zoo.engine import required_roles
+    from zoo.cell import required_roles
 
     roles = required_roles(sampler, conditioners)
     missing = [role for role in roles if role not in model.roles]

@@ -7,184 +7,19 @@
 from __future__ import annotations
 
 import time
-import traceback
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 
-from zoo.conditioner import Conditioner, conditioned
+from zoo.cell import Cell, required_roles
 from zoo.model import Model, Network
-from zoo.noise import KeyedNoise, fingerprint, start_noise
 from zoo.prediction import Prediction, to_eps, to_x0
-from zoo.sampler import Queries, Query, Sampler
-from zoo.schedule import Level, Levels
-
-Status = Literal["queued", "running", "done", "failed", "cancelled", "na"]
+from zoo.sampler import Query
+from zoo.schedule import Level
 
 PREVIEW_SHARE = 0.02
 """Share of the time that previews may take, those who draw them included."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one cell may cost; past it the cell fails and the others go on.
-
-    Attributes:
-        nfe: network evaluations per image, all roles together.
-        seconds: the cell's share of the batches' time.
-    """
-
-    nfe: int | None = 10_000
-    seconds: float | None = None
-
-
-class Cell:
-    """One method at work on one model, prompt and set of seeds.
-
-    Attributes:
-        status: queued, running, done, failed or cancelled.
-        nfe: network evaluations per image so far, by role, counted where the network is called.
-        seconds: this cell's share of the batches it was in, plus its own time between them.
-        samples: the finished sample, (n, *shape); None before.
-        preview: the last predicted x0, (n, *shape).
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        sampler: Sampler,
-        conditioners: Sequence[Conditioner],
-        conditions: Mapping[str, str],
-        seeds: Sequence[int],
-        limits: Limits | None = None,
-    ) -> None:
-        self.model, self.sampler, self.conditioners = model, sampler, tuple(conditioners)
-        self.conditions, self.seeds, self.limits = dict(conditions), tuple(seeds), limits or Limits()
-        self.status: Status = "queued"
-        self.nfe: Counter[str] = Counter()
-        self.seconds = 0.0
-        self.step = 0
-        self.levels: Levels | None = None
-        self.noise_hash = ""
-        self.samples: torch.Tensor | None = None
-        self.preview: torch.Tensor | None = None
-        self.error = ""
-        self.traceback = ""
-        self.query: Query | None = None
-        self._queries: Queries | None = None
-
-    @property
-    def steps(self) -> int:
-        """How many levels the sampler will visit."""
-        return self.levels.steps if self.levels is not None else 0
-
-    @property
-    def running(self) -> bool:
-        return self.status == "running"
-
-    def start(self, device: torch.device) -> None:
-        """Scale the start noise to the first level, and run the sampler up to its first query."""
-        try:
-            self.levels = self.sampler.levels(self.model.schedule)
-            noise = start_noise(self.seeds, self.model.shape)
-            self.noise_hash = fingerprint(noise)
-            dtype = getattr(torch, self.model.precision)
-            x = torch.from_numpy(noise * self.model.schedule.start_scale(self.levels[0])).to(device, dtype)
-            draws = KeyedNoise(self.seeds, self.model.shape, like=x)
-            self._queries = conditioned(self.sampler.sample(x, self.levels, draws), self.conditioners)
-            self.status = "running"
-        except Exception as error:
-            self.fail(error)
-            return
-        self._advance(None)
-
-    def reply(self, prediction: Prediction) -> None:
-        """Hand a prediction to the sampler and run it up to its next query, or to its end."""
-        self.preview = prediction.x0
-        self._advance(prediction)
-
-    def fail(self, error: BaseException) -> None:
-        """End this cell with an error; whatever it has cost and shown so far is kept."""
-        self.status = "failed"
-        self.error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        self.traceback = "".join(traceback.format_exception(error))
-        self._close()
-
-    def cancel(self) -> None:
-        self.status = "cancelled"
-        self._close()
-
-    def charge(self, seconds: float) -> None:
-        """Add to the time this cell has cost."""
-        self.seconds += seconds
-        if self.running and self.limits.seconds is not None and self.seconds > self.limits.seconds:
-            self.fail(
-                TimeoutError(f"used {self.seconds:.1f} s, the limit of a cell is {self.limits.seconds:g} s")
-            )
-
-    def _advance(self, prediction: Prediction | None) -> None:
-        assert self._queries is not None
-        try:
-            query = next(self._queries) if prediction is None else self._queries.send(prediction)
-            self._check_query(query)
-            self._count(query)
-            self.query = query
-        except StopIteration as stop:
-            try:
-                self.samples = self._checked_samples(stop.value)
-                self.step, self.status = self.steps, "done"
-                self._close()
-            except Exception as error:
-                self.fail(error)
-        except Exception as error:
-            self.fail(error)
-
-    def _check_query(self, query: Any) -> None:
-        expected = (len(self.seeds), *self.model.shape)
-        if not isinstance(query, Query):
-            raise TypeError(f"a sampler must yield Query(x, level), this one yielded {type(query).__name__}")
-        if tuple(query.x.shape) != expected:
-            raise ValueError(f"the query's x has shape {tuple(query.x.shape)}, expected {expected}")
-        unknown = set(query.terms) - set(self.conditions)
-        if unknown:
-            raise ValueError(f"unknown conditions {sorted(unknown)}; there are {sorted(self.conditions)}")
-        if not any(query.terms.values()):
-            raise ValueError("the weights of all conditions of the query are 0: nothing is asked")
-
-    def _count(self, query: Query) -> None:
-        """Charge the query's evaluations before they are made, so that the limit is never passed."""
-        evaluations = sum(1 for weight in query.terms.values() if weight != 0)
-        limit = self.limits.nfe
-        if limit is not None and self.nfe.total() + evaluations > limit:
-            raise RuntimeError(
-                f"used up its {limit} network evaluations per image without ending; ask for fewer steps, "
-                "or raise the limit"
-            )
-        self.nfe[query.role] += evaluations
-        assert self.levels is not None
-        while self.step < self.steps and self.levels[self.step].log_snr < query.level.log_snr:
-            self.step += 1
-
-    def _checked_samples(self, samples: Any) -> torch.Tensor:
-        expected = (len(self.seeds), *self.model.shape)
-        if not isinstance(samples, torch.Tensor) or tuple(samples.shape) != expected:
-            given = tuple(samples.shape) if isinstance(samples, torch.Tensor) else type(samples).__name__
-            raise ValueError(f"the sampler returned {given}, expected a tensor of shape {expected}")
-        if not torch.isfinite(samples).all():
-            raise FloatingPointError("the sample holds NaN or infinite numbers")
-        return samples
-
-    def _close(self) -> None:
-        self.query = None
-        if self._queries is not None:
-            queries, self._queries = self._queries, None
-            try:
-                queries.close()
-            except Exception as error:  # a plugin's clean-up must not undo what the cell has reached
-                self.traceback += "".join(traceback.format_exception(error))
 
 
 class Engine:
@@ -356,12 +191,6 @@ def drive(
         for cell in cells:
             if cell.running:
                 cell.cancel()
-
-
-def required_roles(sampler: Sampler, conditioners: Sequence[Conditioner]) -> tuple[str, ...]:
-    """The networks that a method asks, each once."""
-    roles = [*sampler.requires(), *(role for c in conditioners for role in c.requires())]
-    return tuple(dict.fromkeys(roles))
 
 
 def network_level(model: Model, network: Network, level: Level) -> Level:

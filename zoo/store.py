@@ -43,6 +43,7 @@ class Store:
         self.folder = Path(folder)
         self.comparison = comparison
         (self.folder / "cells").mkdir(parents=True, exist_ok=True)
+        self._write_comparison()
 
     def add(self, index: int, cell: CellResult) -> None:
         """Write the pictures of a cell, if it has any."""
@@ -55,14 +56,17 @@ class Store:
             _write_bytes(folder / f"{seed}.png", data)
 
     def finish(self, result: ComparisonResult) -> None:
-        """Write the sheet, the comparison with its record, and the results."""
+        """Write the sheet, the results, and the comparison again, now with its record."""
         from zoo.sheet import draw_sheet
 
         self.comparison = result.comparison
-        _write_text(self.folder / "comparison.json", result.comparison.model_dump_json(indent=2))
+        self._write_comparison()
         _write_text(self.folder / "results.json", results_json(result))
         data = png(draw_sheet(result), result.comparison)
         _write_bytes(self.folder / "grid.png", data)
+
+    def _write_comparison(self) -> None:
+        _write_text(self.folder / "comparison.json", self.comparison.model_dump_json(indent=2))
 
 
 def results_json(result: ComparisonResult) -> str:

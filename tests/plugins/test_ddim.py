@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from zoo.builtins.ddim import DDIM
 
 from tests.helpers import (
     PixelModel,
@@ -18,7 +19,6 @@ from tests.helpers import (
     random_network,
     sample,
 )
-from zoo.builtins.ddim import DDIM
 from zoo.noise import unit_noise
 from zoo.schedule import KarrasSchedule, Level, Levels
 

@@ -8,9 +8,9 @@ import diffusers.schedulers.scheduling_ddpm as theirs
 import numpy as np
 import pytest
 import torch
+from zoo.builtins.ddpm import DDPM
 
 from tests.helpers import PixelModel, UnboundedModel, by_hand, leaning_mixture, random_network, sample
-from zoo.builtins.ddpm import DDPM
 from zoo.noise import unit_noise
 from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level, Levels
 

@@ -14,9 +14,17 @@ from safetensors.torch import load_file
 import zoo
 from zoo.cli import main
 from zoo.training.data import FolderPictures
-from zoo.training.denoiser import DenoiserRecipe, draw, learning_rate_factor, train
+from zoo.training.denoiser import DenoiserRecipe, draw, train
+from zoo.training.recipe import learning_rate_factor
 
-TINY = {"steps": 4, "batch_size": 3, "warmup": 1, "channels": [32, 32], "attention_below": 17, "text_width": 16}
+TINY = {
+    "steps": 4,
+    "batch_size": 3,
+    "warmup": 1,
+    "channels": [32, 32],
+    "attention_below": 17,
+    "text_width": 16,
+}
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -67,7 +75,9 @@ def test_the_command_in_the_card_makes_the_same_weights_again(uninterrupted, tmp
 
 def test_a_trained_folder_can_be_compared_on(uninterrupted):
     result = zoo.compare(
-        zoo.Comparison(model=f"folder:{uninterrupted}", prompt="a red car", cells=["ddim steps=2 | cfg scale=2"])
+        zoo.Comparison(
+            model=f"folder:{uninterrupted}", prompt="a red car", cells=["ddim steps=2 | cfg scale=2"]
+        )
     )
     assert result.done
     assert result.cells[0].images.shape == (1, 3, 32, 32)

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from zoo.metrics.features import FeatureNetwork
-from zoo.training.features import FeaturesRecipe, degrade, train, wilson
+from zoo.metrics.intervals import wilson
+from zoo.training.features import FeaturesRecipe, degrade, train
 from zoo.training.recipe import keyed_generator
 
 

@@ -105,7 +105,9 @@ class TextToPixels(Model):
         with self._lock:
             if self._text is None:
                 from transformers import CLIPTextModel, PreTrainedTokenizerFast
+                from transformers.utils import logging
 
+                logging.disable_progress_bar()  # a bar for a network of 0.4 M parameters is noise
                 tokenizer = PreTrainedTokenizerFast.from_pretrained(self.folder / "tokenizer")
                 text_encoder = CLIPTextModel.from_pretrained(
                     self.folder / "text_encoder", dtype=torch.float32, use_safetensors=True

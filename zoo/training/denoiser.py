@@ -23,7 +23,13 @@ from zoo.device import native_bf16
 from zoo.models.text import build_text_encoder, build_tokenizer, encode
 from zoo.schedule import DiscreteSchedule
 from zoo.training.data import Batches, CaptionedPictures, loader, open_pictures
-from zoo.training.recipe import Recipe, keyed_generator, load_checkpoint, save_checkpoint
+from zoo.training.recipe import (
+    Recipe,
+    keyed_generator,
+    learning_rate_factor,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 
 class DenoiserRecipe(Recipe):
@@ -158,13 +164,6 @@ def draw(
     noise = torch.randn(shape, generator=generator)
     kept = torch.rand(n, generator=generator) >= label_dropout
     return t, noise, kept.tolist()
-
-
-def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
-    """Linear from 0 over `warmup` steps, then half a cosine down to 0 at `steps`."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def export(

@@ -25,8 +25,14 @@ from tqdm import tqdm
 from zoo.data.tinyworld import TinyWorld
 from zoo.device import native_bf16
 from zoo.metrics.features import HEADS, FeatureNetwork, FeatureOutput
-from zoo.training.denoiser import learning_rate_factor
-from zoo.training.recipe import Recipe, keyed_generator, load_checkpoint, save_checkpoint
+from zoo.metrics.intervals import wilson
+from zoo.training.recipe import (
+    Recipe,
+    keyed_generator,
+    learning_rate_factor,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 SHIFT = 2  # pixels at 32 x 32; the strongest of each degradation
 BRIGHTNESS = 0.1
@@ -211,13 +217,6 @@ def evaluate(
         for head in HEADS:
             answers[head] += [(getattr(a, head), s[head]) for a, s in zip(attributes, said, strict=True)]
     return answers
-
-
-def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval of a proportion, 95 % by default (Wilson 1927); sensible also near 0 and 1."""
-    p, c = hits / n, z * z / n
-    middle, half = p + c / 2, z * math.sqrt(p * (1 - p) / n + c / (4 * n))
-    return (middle - half) / (1 + c), (middle + half) / (1 + c)
 
 
 def _loss(output: FeatureOutput, labels: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ what happens at step n does not depend on how many times training was interrupte
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -47,6 +48,13 @@ def keyed_generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state))
 
 
+def learning_rate_factor(step: int, steps: int, warmup: int) -> float:
+    """Linear from 0 over `warmup` steps, then half a cosine down to 0 at `steps`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
 def save_checkpoint(
     folder: Path,
     step: int,
@@ -75,6 +83,7 @@ def save_checkpoint(
     (fresh / "progress.json").write_text(json.dumps(progress, indent=2))
     old = folder / "checkpoint.old"
     if current.exists():
+        shutil.rmtree(old, ignore_errors=True)
         os.replace(current, old)
     os.replace(fresh, current)
     shutil.rmtree(old, ignore_errors=True)

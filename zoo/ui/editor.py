@@ -21,6 +21,9 @@ from zoo.ui.request import MAX_METHODS, check_method
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Of events that answer at once and are no business of API users."""
 
+REDRAWING: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+"""Of events that change what is rendered: the browser hears of changed states through the queue only."""
+
 
 @dataclass
 class Place:
@@ -51,7 +54,7 @@ class MethodList:
         self.add = gr.Button("Add method", size="sm", elem_id="add-method")
         for i, place in enumerate(self.places):
             self._listen(i, place)
-        self.add.click(self._added, self._state, self._shown, **QUIET)
+        self.add.click(self._added, self._state, self._shown, **REDRAWING)
 
     @property
     def inputs(self) -> list[Any]:
@@ -100,16 +103,16 @@ class MethodList:
                 self._typed,
                 [place.line, place.seen, place.drawn],
                 [place.line, place.seen, place.drawn, place.problem],
-                **QUIET,
+                **REDRAWING,
             )
         place.adjust.click(
             lambda opened, line, drawn: (not opened, line, drawn + 1),
             [place.opened, place.line, place.drawn],
             [place.opened, place.seen, place.drawn],
-            **QUIET,
+            **REDRAWING,
         )
-        place.copy.click(lambda *s: self._changed(index, index + 1, s), self._state, self._shown, **QUIET)
-        place.remove.click(lambda *s: self._changed(index, None, s), self._state, self._shown, **QUIET)
+        place.copy.click(lambda *s: self._changed(index, index + 1, s), self._state, self._shown, **REDRAWING)
+        place.remove.click(lambda *s: self._changed(index, None, s), self._state, self._shown, **REDRAWING)
 
     def _typed(self, line: str, seen: str, drawn: int) -> tuple[Any, ...]:
         """Check a line that was typed, and let the controls follow it."""
@@ -186,7 +189,7 @@ class MethodList:
                 another,
                 [place.line, place.drawn, choice, added],
                 [place.line, place.seen, place.drawn, place.problem],
-                **QUIET,
+                **REDRAWING,
             )
 
     def _parameters(self, spec: Any, values: methods.Values, made: dict[tuple[str, str], Any]) -> None:

@@ -163,12 +163,18 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
 
     cancel.click(stop, None, [cancel, summary], **QUIET)
 
-    def offer(name: str) -> Any:
-        return gr.Dataset(samples=[[text] for text in _examples(name, registry, runner)] or [[""]])
+    offered = gr.State([])
+
+    def offer(name: str, text: str, before: list[str]) -> tuple[Any, ...]:
+        """Examples of the model, the first one in place of another model's or of nothing."""
+        found = list(_examples(name, registry, runner))
+        keep = gr.skip() if (text and text not in before) or not found else found[0]
+        return gr.Dataset(samples=[[example] for example in found] or [[""]]), keep, found
 
     model.change(lambda name: _about(registry, name), model, about, **QUIET)
-    model.change(offer, model, examples, **QUIET)
-    blocks.load(offer, model, examples, **QUIET)
+    gr.on(
+        [model.change, blocks.load], offer, [model, prompt, offered], [examples, prompt, offered], **QUIET
+    )
     examples.click(lambda values: values[0], examples, prompt, **QUIET)
 
 

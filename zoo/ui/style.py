@@ -24,27 +24,36 @@ CSS = """
 .zoo-small { margin: 0; font-size: .82rem; color: var(--body-text-color-subdued); }
 .zoo-heading { margin: .4rem 0 0; font-size: .9rem; font-weight: 600; }
 
-#zoo-columns { align-items: flex-start; gap: 24px; }
+.gradio-container .html-container { padding: 0; }
+#zoo-columns { align-items: flex-start; gap: 28px; }
+#zoo-form { gap: 10px; }
+#problem:not(:has(p)), #notices:not(:has(p)) { display: none; }
 @media (min-width: 900px) {
-  #zoo-form { flex: 0 0 392px; }
-  #zoo-results { flex: 1 1 0; position: sticky; top: 12px; }
+  #zoo-columns { flex-wrap: nowrap; }
+  #zoo-form { flex: 0 0 380px !important; }
+  #zoo-results { flex: 1 1 0 !important; position: sticky; top: 12px; }
 }
 @media (max-width: 899px) { #zoo-columns { flex-direction: column; } #zoo-form, #zoo-results { width: 100%; } }
+#zoo-actions { position: sticky; bottom: 0; z-index: 5; padding: 8px 0; background: var(--body-background-fill); }
 
 .zoo-method { gap: 4px; }
-.zoo-line { flex-wrap: nowrap; align-items: center; gap: 4px; }
+.zoo-method > .column:not(:has(*)) { display: none; }
+.zoo-line { flex-wrap: nowrap; align-items: center; gap: 2px; }
 .zoo-line > * { flex: 0 0 auto; }
-.zoo-line .zoo-text { flex: 1 1 auto; }
+.zoo-line > .zoo-text { flex: 1 1 0; }
 .zoo-text input, .zoo-text textarea { font-family: var(--font-mono); font-size: .84rem; padding: 6px 8px; }
-.zoo-tick { width: 24px; min-width: 24px !important; }
-.zoo-tick span { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-.zoo-icon { width: 30px; min-width: 30px !important; height: 32px; padding: 0; font-size: 0; background: none;
-  border: 0; box-shadow: none; color: var(--body-text-color-subdued); }
-.zoo-icon:hover { color: var(--body-text-color); background: var(--background-fill-secondary); }
-.zoo-icon::before { font-size: 1rem; }
-.zoo-adjust::before { content: "\\2699" / ""; }
-.zoo-copy::before { content: "\\29C9" / ""; }
-.zoo-remove::before { content: "\\2715" / ""; font-size: .85rem; }
+.zoo-line > .zoo-tick { width: 24px; border: 0; padding: 0; background: none; box-shadow: none; overflow: visible; }
+.zoo-tick .label-text { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+/* The words stay for those who cannot see the icons. */
+.zoo-line > .zoo-icon { width: 28px; height: 32px; padding: 0; font-size: 0; background: none; border: 0;
+  box-shadow: none; }
+.zoo-line > .zoo-icon:hover { background: var(--background-fill-secondary); }
+.zoo-icon::before { content: ""; display: block; width: 15px; height: 15px; margin: auto;
+  background: var(--body-text-color-subdued); mask: var(--icon) center / contain no-repeat; }
+.zoo-icon:hover::before { background: var(--body-text-color); }
+.zoo-adjust { --icon: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='none' stroke='black' stroke-width='1.6' stroke-linecap='round'%3E%3Cpath d='M1 4h8M13 4h2M1 12h2M7 12h8'/%3E%3Ccircle cx='11' cy='4' r='2'/%3E%3Ccircle cx='5' cy='12' r='2'/%3E%3C/svg%3E"); }
+.zoo-copy { --icon: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='none' stroke='black' stroke-width='1.6'%3E%3Crect x='5' y='5' width='9.5' height='9.5' rx='1.5'/%3E%3Cpath d='M11 2.5V1.5H1.5V11h1'/%3E%3C/svg%3E"); }
+.zoo-remove { --icon: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='none' stroke='black' stroke-width='1.8' stroke-linecap='round'%3E%3Cpath d='M3 3l10 10M13 3L3 13'/%3E%3C/svg%3E"); }
 .zoo-line-problem:empty, .zoo-line-problem:not(:has(p)) { display: none; }
 .zoo-controls { padding: 4px 0 12px 12px; margin-left: 11px; border-left: 2px solid var(--border-color-primary); }
 
@@ -63,10 +72,12 @@ CSS = """
 .zoo-place:not(:has(.zoo-cell)) { display: none; }
 .zoo-cell { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 10px;
   background: var(--background-fill-primary); }
-.zoo-cell header { height: 4.3rem; overflow: hidden; }
+.zoo-cell header { height: 5.4rem; overflow: hidden; }
+[data-count=few] header { height: 3.9rem; }
+[data-count=many] header { height: auto; margin-bottom: 6px; }
 .zoo-cell h3 { margin: 0; font-size: .88rem; line-height: 1.25; font-weight: 600; display: -webkit-box;
-  -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; }
-.zoo-cell code, .zoo-noise code { font-family: var(--font-mono); font-size: .74rem; background: none; padding: 0;
+  -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden; }
+.zoo-cell code, .zoo-noise code { display: inline-block; line-height: 1.3; border: 0; font-family: var(--font-mono); font-size: .74rem; background: none; padding: 0;
   color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
 .zoo-pictures { position: relative; display: grid; gap: 6px; }
 [data-count=few] .zoo-pictures { grid-template-columns: 1fr 1fr; }
