@@ -225,8 +225,8 @@ def stream(
 
     Args and errors are those of `compare`; `cancelled` is asked at every tick.
     """
-    from zoo.device import resolve_device, resolve_dtype
     from zoo.cell import Limits
+    from zoo.device import resolve_device, resolve_dtype
     from zoo.engine import Engine, drive
     from zoo.store import record
 
