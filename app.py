@@ -16,6 +16,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 def main(argv: Sequence[str] | None = None) -> int:
     """Build the page and serve it until interrupted."""
     arguments = _parser().parse_args(argv)
+    arguments.port = arguments.port or _free_port(arguments.host)
     problem = _taken(arguments.host, arguments.port)
     if problem:
         print(f"app.py: {problem}", file=sys.stderr)
@@ -57,23 +58,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # A Space sets GRADIO_SERVER_NAME to be reached from outside; otherwise the page is this machine's own.
-    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
+    # A Space must be reached from outside; otherwise the page is this machine's own.
+    host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
     port = int(os.environ.get("GRADIO_SERVER_PORT", "7860"))
     parser = argparse.ArgumentParser(description="Serve the sampler zoo's page.")
     parser.add_argument("--host", default=host, help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", default=port, type=int, help="port to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", default=port, type=int, help="port to listen on, 0 for any free one (default: %(default)s)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    parser.add_argument("--plugins-dir", metavar="DIR", help="load the .py files in this folder as plugins too")
+    parser.add_argument(
+        "--plugins-dir", metavar="DIR", help="load the .py files in this folder as plugins too"
+    )
     parser.add_argument("--safe-mode", action="store_true", help="built-in plugins only")
     return parser
 
 
+def _free_port(host: str) -> int:
+    with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def _taken(host: str, port: int) -> str:
     """Why the address cannot be listened on; "" if it can."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
+        with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from zoo.cell import Cell, Limits
 from zoo.comparison import resolve
-from zoo.engine import Cell, Engine, Limits, drive
+from zoo.engine import Engine, drive
 from zoo.method import Method
 from zoo.model import Model
 from zoo.models.exact import GaussianMixture

@@ -33,7 +33,9 @@ def plugins_dir(tmp_path_factory):
 
 def test_a_comparison_fills_the_folder(tmp_path, capsys):
     out = tmp_path / "two words – größer"
-    assert main([*COMPARE, "--method", "ddpm steps=2 | cfg scale=2", "--seeds", "0..1", "--out", str(out)]) == 0
+    assert (
+        main([*COMPARE, "--method", "ddpm steps=2 | cfg scale=2", "--seeds", "0..1", "--out", str(out)]) == 0
+    )
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     cells = {f"cells/0{cell}/{seed}.png" for cell in (0, 1) for seed in (0, 1)}
     assert found == {"comparison.json", "grid.png", "results.json", *cells}
@@ -115,7 +117,9 @@ def test_wrong_input_is_exit_code_2_and_one_line(arguments, message, capsys, tmp
     assert not (out / "results.json").exists()
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "is not JSON"), ("[]", "does not hold a comparison, but a list")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "is not JSON"), ("[]", "does not hold a comparison, but a list")]
+)
 def test_a_damaged_comparison_is_named(text, message, tmp_path, capsys):
     path = tmp_path / "comparison.json"
     path.write_text(text)

@@ -17,7 +17,8 @@ from tests.helpers import (
     rowwise,
     sample,
 )
-from zoo.engine import PREVIEW_SHARE, Cell, Limits, drive
+from zoo.cell import Cell, Limits
+from zoo.engine import PREVIEW_SHARE, drive
 from zoo.models import gaussian, tinyworld
 from zoo.models.exact import GaussianMixture
 from zoo.registry import default_registry
@@ -261,10 +262,18 @@ FAILURES = {
     "query of a wrong shape": (Steps(wrong_shape), {}, "shape (2, 1, 4, 4), expected (2, 3, 4, 4)"),
     "yields no query": (Steps(non_query), {}, "must yield Query(x, level), this one yielded str"),
     "asks nothing": (Steps(no_terms), {}, "nothing is asked"),
-    "unknown condition": (Steps(unknown_term), {}, "unknown conditions ['style']; there are ['negative', 'prompt']"),
+    "unknown condition": (
+        Steps(unknown_term),
+        {},
+        "unknown conditions ['style']; there are ['negative', 'prompt']",
+    ),
     "returns NaN": (Returns(lambda x: x * float("nan")), {}, "NaN or infinite"),
     "returns infinity": (Returns(lambda x: x / 0), {}, "NaN or infinite"),
-    "returns a wrong shape": (Returns(lambda x: x[:1]), {}, "returned (1, 3, 4, 4), expected a tensor of shape"),
+    "returns a wrong shape": (
+        Returns(lambda x: x[:1]),
+        {},
+        "returned (1, 3, 4, 4), expected a tensor of shape",
+    ),
     "returns nothing": (Returns(lambda x: None), {}, "returned NoneType, expected a tensor of shape"),
     "is no generator": (NotAGenerator(), {}, "TypeError"),
     "clings to life": (Clinging(), {}, "expected (2, 3, 4, 4)"),
@@ -435,7 +444,12 @@ def test_every_cell_is_reported_once_when_it_ends(skies):
 
 @pytest.mark.parametrize(
     ("line", "nfe"),
-    [("ddim steps=7", 7), ("ddpm steps=7", 7), ("ddim steps=7 | cfg scale=3", 14), ("ddim steps=1 | cfg scale=1", 1)],
+    [
+        ("ddim steps=7", 7),
+        ("ddpm steps=7", 7),
+        ("ddim steps=7 | cfg scale=3", 14),
+        ("ddim steps=1 | cfg scale=1", 1),
+    ],
 )
 def test_evaluations_are_counted_where_the_network_is_called(line, nfe):
     model = PixelModel(rowwise)

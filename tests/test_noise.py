@@ -52,6 +52,8 @@ def test_noise_is_standard_normal_and_seeds_are_independent():
 
 def test_fingerprints_tell_noise_apart_and_survive_rounding():
     noise = start_noise((0, 1), (3, 3))
-    assert fingerprint(noise) == fingerprint(noise.copy()) == fingerprint(noise.astype(np.float32).astype(float))
+    assert (
+        fingerprint(noise) == fingerprint(noise.copy()) == fingerprint(noise.astype(np.float32).astype(float))
+    )
     assert fingerprint(noise) != fingerprint(start_noise((0, 2), (3, 3)))
     assert fingerprint(noise) != fingerprint(start_noise((1, 0), (3, 3)))

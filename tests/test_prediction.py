@@ -44,7 +44,9 @@ def test_every_reading_gives_back_the_data_and_the_noise(kind, level, data):
     found = to_x0(kind, outputs(x0, eps, level)[kind], x, level)
     amplified = 1e-12 * max(1, level.sigma / level.alpha)
     torch.testing.assert_close(found, x0, rtol=0, atol=amplified)
-    torch.testing.assert_close(to_eps(x0, x, level), eps, rtol=0, atol=1e-12 * max(1, level.alpha / level.sigma))
+    torch.testing.assert_close(
+        to_eps(x0, x, level), eps, rtol=0, atol=1e-12 * max(1, level.alpha / level.sigma)
+    )
 
 
 @pytest.mark.parametrize("level", LEVELS.values(), ids=LEVELS)
@@ -60,7 +62,9 @@ def test_a_prediction_reads_as_v_and_score(level, data):
 def test_eps_at_nearly_zero_terminal_snr_is_refused(kind, data):
     noise = DiscreteSchedule.cosine().level(999)
     assert noise.alpha**2 == pytest.approx(2.4e-9, rel=0.05)
-    message = f"{kind}-prediction at ᾱ = 2.4e-09 divides by .* start at a level .* or use a network that predicts v"
+    message = (
+        f"{kind}-prediction at ᾱ = 2.4e-09 divides by .* start at a level .* or use a network that predicts v"
+    )
     with pytest.raises(ValueError, match=message):
         check_determines_x0(kind, noise)
     with pytest.raises(ValueError, match=message):

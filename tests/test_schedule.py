@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -23,7 +24,10 @@ def timesteps(levels: Levels) -> list[float]:
     ("schedule", "options"),
     [
         (DiscreteSchedule.linear(), {"beta_schedule": "linear"}),
-        (DiscreteSchedule.linear(500, 1e-3, 0.03), {"beta_start": 1e-3, "beta_end": 0.03, "num_train_timesteps": 500}),
+        (
+            DiscreteSchedule.linear(500, 1e-3, 0.03),
+            {"beta_start": 1e-3, "beta_end": 0.03, "num_train_timesteps": 500},
+        ),
         (
             DiscreteSchedule.scaled_linear(),
             {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
@@ -49,7 +53,7 @@ def test_every_spacing_visits_exactly_n_levels_from_the_noisiest_to_clean(spacin
     levels = DiscreteSchedule.cosine().levels(steps, spacing)
     ts = timesteps(levels)
     assert len(ts) == levels.steps == steps
-    assert all(t > s for t, s in zip(ts, ts[1:], strict=False))
+    assert all(t > s for t, s in itertools.pairwise(ts))
     assert levels[-1] == Level(1.0, 0.0, None)
     assert levels[-1].is_clean
     if spacing != "leading" or steps in (1, 1000):
@@ -75,7 +79,9 @@ def test_spacings_are_those_of_diffusers(spacing):
     schedule = DiscreteSchedule.linear()
     theirs = DDIMScheduler(timestep_spacing=spacing, steps_offset=0)
     some = {2, 3, 4, 7, 13, 20, 50, 99, 333, 750, 1000, *range(5, 1000, 45)} - set(TROUBLESOME)
-    if spacing == "linspace":  # for odd N a timestep may lie halfway, where diffusers' float decides by its error
+    if (
+        spacing == "linspace"
+    ):  # for odd N a timestep may lie halfway, where diffusers' float decides by its error
         some = {steps for steps in some if steps % 2 == 0}
     for steps in some:
         theirs.set_timesteps(steps)
@@ -113,7 +119,9 @@ def test_karras_spacing_on_a_chain_is_that_of_diffusers(steps):
     np.testing.assert_allclose(timesteps(ours), theirs.timesteps.numpy(), atol=0.05)
 
 
-@pytest.mark.parametrize("schedule", [DiscreteSchedule.linear(), DiscreteSchedule.cosine()], ids=["linear", "cosine"])
+@pytest.mark.parametrize(
+    "schedule", [DiscreteSchedule.linear(), DiscreteSchedule.cosine()], ids=["linear", "cosine"]
+)
 @pytest.mark.parametrize("t", [0, 0.5, 17, 500.25, 998.9, 999])
 def test_level_at_finds_the_level_of_a_log_snr(schedule, t):
     level = schedule.level(t)
@@ -177,7 +185,10 @@ def test_levels_refuse_what_does_not_descend():
     [
         (lambda: DiscreteSchedule.linear(10).levels(11), "steps must be within 1 … 10 on this model, got 11"),
         (lambda: DiscreteSchedule.linear(10).levels(0), "steps must be within 1 … 10 on this model, got 0"),
-        (lambda: DiscreteSchedule.linear().levels(5, "even"), "unknown spacing 'even'; there are trailing, leading"),
+        (
+            lambda: DiscreteSchedule.linear().levels(5, "even"),
+            "unknown spacing 'even'; there are trailing, leading",
+        ),
         (lambda: KarrasSchedule().levels(5, "even"), "unknown spacing 'even'; there are trailing, leading"),
         (lambda: KarrasSchedule().levels(0), "steps must be at least 1, got 0"),
         (lambda: KarrasSchedule(2.0, 1.0), "0 < sigma_min < sigma_max is needed, got 2.0 and 1.0"),

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.helpers import PixelModel, finish, leaning_mixture, make_cell, sample
+from zoo.cell import Cell
 from zoo.comparison import resolve
-from zoo.engine import Cell
 from zoo.method import Method
 from zoo.models import gaussian
 from zoo.registry import default_registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_the_error_on_an_exact_gaussian_is_of_first_order(levels, start):
         found, _ = by_hand(ddim(steps=steps), x, visited, lambda x, level: model.x0(x, level, 0))
         exact = model.solve(x, visited[0], visited[-1], 0)
         errors.append(float((found - exact).square().mean().sqrt()))
-    assert all(finer < coarser for coarser, finer in zip(errors, errors[1:], strict=False))
+    assert all(finer < coarser for coarser, finer in itertools.pairwise(errors))
     slope = -np.polyfit(np.log(sizes), np.log(errors), 1)[0]
     assert 0.9 < slope < 1.15
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from safetensors.torch import load_file
 from tqdm import tqdm
 
 from zoo.device import native_bf16
@@ -39,11 +40,13 @@ class DenoiserRecipe(Recipe):
     attention_below: int = Field(
         9, ge=1, description="attend to the text where the picture is smaller than this"
     )
+    norm_groups: int = Field(8, ge=1, description="groups of the group norms")
     heads: int = Field(2, ge=1, description="attention heads")
     layers: int = Field(1, ge=1, le=4, description="residual blocks per resolution")
     text_width: int = Field(128, ge=8, description="width of the text encoder")
     label_dropout: float = Field(0.1, ge=0, lt=1, description="share of captions replaced by the empty one")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the weight average, warmed up")
+    init: Path | None = Field(None, description="start from the weights of this model or run where they fit")
     compile: bool = Field(False, description="torch.compile the network (slow to start)")
 
 
@@ -65,6 +68,9 @@ def train(recipe: DenoiserRecipe) -> Path | None:
         "denoiser": build_unet(recipe),
         "text_encoder": build_text_encoder(tokenizer, recipe.text_width),
     }
+    if recipe.init is not None:
+        for name, module in modules.items():
+            print(f"{name}: {initialise(module, recipe.init, name)}")
     both = torch.nn.ModuleDict(modules)
     optimizer = torch.optim.AdamW(both.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
     averages = {name: _copy(module) for name, module in modules.items()}
@@ -147,7 +153,29 @@ def build_unet(recipe: DenoiserRecipe) -> Any:
         up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
         cross_attention_dim=recipe.text_width,
         attention_head_dim=recipe.heads,  # diffusers reads this as the number of heads
+        # With as many groups as channels a norm would undo what the time embedding adds.
+        norm_num_groups=recipe.norm_groups,
+        # Time and, pooled, the text scale and shift every feature map, not only those that attend to the text.
+        resnet_time_scale_shift="scale_shift",
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
     )
+
+
+def initialise(module: torch.nn.Module, folder: Path, name: str) -> str:
+    """Take over the weights of an earlier network that have the same name and shape; says how many.
+
+    Raises:
+        ValueError: the folder holds neither a model nor a run of `zoo train denoiser`.
+    """
+    places = [folder / f"checkpoint/{name}.safetensors", *(folder / name).glob("*.safetensors")]
+    found = [path for path in places if path.is_file()]
+    if not found:
+        raise ValueError(f"{folder} holds no {name} to start from: name a model's folder, or a run's")
+    own = module.state_dict()
+    fitting = {k: v for k, v in load_file(found[0]).items() if k in own and v.shape == own[k].shape}
+    module.load_state_dict(fitting, strict=False)
+    return f"{len(fitting)} of {len(own)} tensors taken from {found[0]}"
 
 
 def draw(

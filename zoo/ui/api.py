@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import gradio as gr
@@ -10,6 +11,8 @@ from zoo.comparison import CellResult, ComparisonResult, compare
 from zoo.registry import Registry
 from zoo.ui.request import comparison_from, limits_for, sentence
 from zoo.ui.running import Runner
+
+log = logging.getLogger(__name__)
 
 
 def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
@@ -38,6 +41,11 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             result = compare(comparison, device=runner.device, limits=limits, registry=registry)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from None
+        except Exception as error:  # such as a plugin's own
+            log.exception("a comparison ended with an error")
+            raise gr.Error(
+                f"The comparison stopped: {type(error).__name__}: {error}", print_exception=False
+            ) from None
         return as_data(result)
 
     gr.api(

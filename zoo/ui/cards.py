@@ -22,7 +22,10 @@ STATES: Mapping[str, str] = {
     "na": "N/A",
 }
 Timing = Literal["shared", "alone"]
-TIME_LABELS: Mapping[str, str] = {"shared": "share of the fused batch’s time", "alone": "alone, after a warm-up"}
+TIME_LABELS: Mapping[str, str] = {
+    "shared": "share of the fused batch’s time",
+    "alone": "alone, after a warm-up",
+}
 
 
 def card(
@@ -82,7 +85,9 @@ def summary(text: str, noise: str = "") -> str:
     """One line over the grid: how far it is, and the noise that all cells start from."""
     start = ""
     if noise:
-        start = f'<span class="zoo-noise">same start noise in every cell <code>{html.escape(noise)}</code></span>'
+        start = (
+            f'<span class="zoo-noise">same start noise in every cell <code>{html.escape(noise)}</code></span>'
+        )
     return f'<p class="zoo-summary"><span role="status">{html.escape(text)}</span>{start}</p>'
 
 

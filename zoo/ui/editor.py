@@ -21,7 +21,11 @@ from zoo.ui.request import MAX_METHODS, check_method
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Of events that answer at once and are no business of API users."""
 
-REDRAWING: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+REDRAWING: dict[str, Any] = {
+    "concurrency_limit": None,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
 """Of events that change what is rendered: the browser hears of changed states through the queue only."""
 
 
@@ -66,7 +70,9 @@ class MethodList:
         """The lines that are ticked, in order."""
         ticks, lines = values[:MAX_METHODS], values[MAX_METHODS:]
         return [
-            line for i, (tick, line) in enumerate(zip(ticks, lines, strict=True)) if i < count and tick and line
+            line
+            for i, (tick, line) in enumerate(zip(ticks, lines, strict=True))
+            if i < count and tick and line
         ]
 
     def _place(self, index: int, line: str, visible: bool) -> Place:
@@ -74,7 +80,11 @@ class MethodList:
         with gr.Column(visible=visible, elem_classes="zoo-method", elem_id=f"method-{number}") as column:
             with gr.Row(elem_classes="zoo-line"):
                 tick = gr.Checkbox(
-                    True, label=f"Include method {number}", container=False, elem_classes="zoo-tick", min_width=24
+                    True,
+                    label=f"Include method {number}",
+                    container=False,
+                    elem_classes="zoo-tick",
+                    min_width=24,
                 )
                 text = gr.Textbox(
                     line,
@@ -92,7 +102,16 @@ class MethodList:
                 remove = gr.Button("Remove", size="sm", elem_classes="zoo-icon zoo-remove", min_width=28)
             problem = gr.HTML("", elem_classes="zoo-line-problem")
             place = Place(
-                column, tick, text, adjust, copy, remove, problem, gr.State(False), gr.State(line), gr.State(0)
+                column,
+                tick,
+                text,
+                adjust,
+                copy,
+                remove,
+                problem,
+                gr.State(False),
+                gr.State(line),
+                gr.State(0),
             )
             self._controls(place)
         return place
@@ -235,7 +254,9 @@ class MethodList:
         ticks, lines, opened = (list(column) for column in zip(*rows, strict=True))
         drawn = [
             n + int((o, line) != (was_o, was_line))
-            for n, o, line, was_o, was_line in zip(columns[3], opened, lines, columns[2], columns[1], strict=True)
+            for n, o, line, was_o, was_line in zip(
+                columns[3], opened, lines, columns[2], columns[1], strict=True
+            )
         ]
         visible = [gr.Column(visible=i < count) for i in range(MAX_METHODS)]
         more = gr.Button(interactive=count < MAX_METHODS)

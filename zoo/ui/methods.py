@@ -37,7 +37,11 @@ def split(line: str, registry: Registry) -> tuple[str, list[str], Values]:
 
 
 def join(
-    line: str, sampler: str, conditioners: Sequence[str], values: Mapping[tuple[str, str], Any], registry: Registry
+    line: str,
+    sampler: str,
+    conditioners: Sequence[str],
+    values: Mapping[tuple[str, str], Any],
+    registry: Registry,
 ) -> str:
     """The line for these choices, which says what `line` said already and whatever is not the default."""
     try:

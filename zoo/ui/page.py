@@ -32,7 +32,8 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
         title="Sampler zoo", analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True
     ) as blocks:
         gr.HTML(
-            "<h1>Sampler zoo</h1><p>Diffusion samplers side by side, from the same noise.</p>", elem_id="zoo-head"
+            "<h1>Sampler zoo</h1><p>Diffusion samplers side by side, from the same noise.</p>",
+            elem_id="zoo-head",
         )
         with gr.Tab("Compare", id="compare"):
             _compare_tab(registry, runner, blocks)
@@ -52,7 +53,11 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
     with gr.Row(elem_id="zoo-columns"):
         with gr.Column(elem_id="zoo-form", min_width=320):
             model = gr.Dropdown(
-                models, value=models[0][1] if models else None, label="Model", filterable=False, elem_id="model"
+                models,
+                value=models[0][1] if models else None,
+                label="Model",
+                filterable=False,
+                elem_id="model",
             )
             about = gr.HTML(_about(registry, models[0][1] if models else ""), elem_id="about-model")
             prompt = gr.Textbox(label="Prompt", max_length=1000, lines=1, max_lines=3, elem_id="prompt")
@@ -66,7 +71,11 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
             )
             with gr.Row():
                 seeds = gr.Textbox(
-                    "0", label="Seeds", info="one picture each: 7, 0..3 or 1,5,8", max_lines=1, elem_id="seeds"
+                    "0",
+                    label="Seeds",
+                    info="one picture each: 7, 0..3 or 1,5,8",
+                    max_lines=1,
+                    elem_id="seeds",
                 )
             with gr.Accordion("Negative prompt, timing", open=False, elem_id="more"):
                 negative = gr.Textbox(
@@ -105,7 +114,8 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
             comparison = comparison_from(model, prompt, negative, seeds, lines, registry, alone)
         except ValueError as error:
             return {problem: cards.problem(str(error)), asked: None}
-        runner.begin(str(request.session_hash))
+        if not runner.begin(str(request.session_hash)):
+            return {problem: cards.problem("A comparison is running: cancel it first."), asked: None}
         queued = runner.queued(comparison)
         return {
             asked: comparison.model_dump_json(),
@@ -120,27 +130,28 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
 
     def run(request: gr.Request, asked: str | None) -> Iterator[dict[Any, Any]]:
         if asked is None:
+            yield {summary: gr.skip()}  # a generator that yields nothing would clear all its outputs
             return
-        noticed = ""
-        try:
-            for change in runner.run(Comparison.model_validate_json(asked), str(request.session_hash)):
-                update: dict[Any, Any] = {summary: cards.summary(change.status, change.noise)}
-                update.update({cells[i]: text for i, text in change.cards.items()})
-                if change.notices:
-                    noticed = cards.notices(change.notices)
-                    update[notices] = noticed
-                if change.problem:
-                    update[problem] = cards.problem(change.problem)
-                if change.archive is not None:
-                    update[archive] = gr.DownloadButton(value=str(change.archive), interactive=True)
-                yield update
-        finally:
-            runner.stop(str(request.session_hash))
-        yield {compare: gr.Button(interactive=True), cancel: gr.Button(interactive=False)}
+        for change in runner.run(Comparison.model_validate_json(asked), str(request.session_hash)):
+            update: dict[Any, Any] = {summary: cards.summary(change.status, change.noise)}
+            update.update({cells[i]: text for i, text in change.cards.items()})
+            if change.notices:
+                update[notices] = cards.notices(change.notices)
+            if change.problem:
+                update[problem] = cards.problem(change.problem)
+            if change.archive is not None:
+                update[archive] = gr.DownloadButton(value=str(change.archive), interactive=True)
+            yield update
+
+    def finish(request: gr.Request, asked: str | None) -> tuple[Any, Any]:
+        """Also when the comparison never began, as with a queue that is full."""
+        if asked is None:
+            return gr.skip(), gr.skip()
+        runner.forget(str(request.session_hash))
+        return gr.Button(interactive=True), gr.Button(interactive=False)
 
     outputs = [asked, problem, notices, summary, compare, cancel, archive, *cells]
-    gr.on(
-        [compare.click, prompt.submit, seeds.submit],
+    compare.click(
         prepare,
         [model, prompt, negative, seeds, alone, *chosen.inputs],
         outputs,
@@ -154,7 +165,7 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
         concurrency_id=ACCELERATOR,
         show_progress="hidden",
         api_visibility="private",
-    )
+    ).then(finish, asked, [compare, cancel], **QUIET)
     compare.click(None, js=TO_CELLS, **QUIET)
 
     def stop(request: gr.Request) -> tuple[Any, str]:
@@ -172,9 +183,7 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
         return gr.Dataset(samples=[[example] for example in found] or [[""]]), keep, found
 
     model.change(lambda name: _about(registry, name), model, about, **QUIET)
-    gr.on(
-        [model.change, blocks.load], offer, [model, prompt, offered], [examples, prompt, offered], **QUIET
-    )
+    gr.on([model.change, blocks.load], offer, [model, prompt, offered], [examples, prompt, offered], **QUIET)
     examples.click(lambda values: values[0], examples, prompt, **QUIET)
 
 

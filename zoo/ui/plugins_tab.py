@@ -32,6 +32,8 @@ def _row(info: PluginInfo) -> str:
     if info.error:
         details = ""
         if info.traceback:
-            details = f"<details><summary>Traceback</summary><pre>{html.escape(info.traceback)}</pre></details>"
+            details = (
+                f"<details><summary>Traceback</summary><pre>{html.escape(info.traceback)}</pre></details>"
+            )
         row += f'<tr class="zoo-plugin-error"><td colspan="5">{html.escape(info.error)}{details}</td></tr>'
     return row

@@ -11,7 +11,7 @@ from zoo.comparison import Comparison, load_model, plan, resolve
 from zoo.registry import Registry, UnknownName
 
 if TYPE_CHECKING:
-    from zoo.engine import Limits
+    from zoo.cell import Limits
 
 MAX_METHODS = 12
 """Most methods that the page compares at once."""
@@ -86,7 +86,7 @@ def limits_for(comparison: Comparison, registry: Registry) -> Limits:
     Raises:
         ValueError: the comparison asks for more than `BUDGET`, or its model cannot be loaded.
     """
-    from zoo.engine import Cell, Limits
+    from zoo.cell import Cell, Limits
 
     model = load_model(comparison.model, registry)
     pixels = model.shape[-1] * model.shape[-2] if len(model.shape) == 3 else 1

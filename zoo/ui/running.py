@@ -75,9 +75,12 @@ class Runner:
             from diffusers import UNet2DConditionModel  # noqa: F401
             from transformers import CLIPTextModel, PreTrainedTokenizerFast  # noqa: F401
 
-    def begin(self, visitor: str) -> None:
-        """A new comparison of this visitor is wanted."""
+    def begin(self, visitor: str) -> bool:
+        """Note that this visitor wants a comparison; False if one is under way."""
+        if visitor in self._stops:
+            return False
         self._stops[visitor] = threading.Event()
+        return True
 
     def stop(self, visitor: str) -> None:
         """End this visitor's comparison within one tick of the engine."""
@@ -85,14 +88,16 @@ class Runner:
             self._stops[visitor].set()
 
     def forget(self, visitor: str) -> None:
-        """The visitor has gone: stop, and remember nothing."""
+        """The comparison has ended or its visitor has gone: stop, and remember nothing."""
         self.stop(visitor)
         self._stops.pop(visitor, None)
 
     def queued(self, comparison: Comparison) -> dict[int, str]:
         """The cells before anything has run."""
         return {
-            i: cards.card(self.title(str(line)), CellResult(str(line), "queued"), comparison.seeds, comparison.timing)
+            i: cards.card(
+                self.title(str(line)), CellResult(str(line), "queued"), comparison.seeds, comparison.timing
+            )
             for i, line in enumerate(comparison.cells)
         }
 
@@ -102,7 +107,7 @@ class Runner:
 
     def run(self, comparison: Comparison, visitor: str) -> Iterator[Change]:
         """Run it, yielding what changes; an error ends it with a `problem` and leaves finished cells as they are."""
-        cancelled = self._stops.setdefault(visitor, threading.Event()).is_set
+        cancelled = self._stops.get(visitor, threading.Event()).is_set
         try:
             with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
                 yield from self._run(comparison, cancelled, Path(folder))
@@ -119,7 +124,9 @@ class Runner:
         self.ready()
         limits = limits_for(comparison, self.registry)
         model = load_model(comparison.model, self.registry)
-        notices = tuple(dict.fromkeys([*model.notices(comparison.prompt), *model.notices(comparison.negative)]))
+        notices = tuple(
+            dict.fromkeys([*model.notices(comparison.prompt), *model.notices(comparison.negative)])
+        )
         yield Change("Loading the model …", notices=notices)
         store = Store(folder / "comparison", comparison)
         events = stream(

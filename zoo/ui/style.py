@@ -14,7 +14,12 @@ MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 def theme() -> gr.themes.Base:
     """Fonts that every machine has, so that the page asks no other host for any."""
     return gr.themes.Base(
-        primary_hue="indigo", neutral_hue="slate", radius_size="md", spacing_size="sm", font=SANS, font_mono=MONO
+        primary_hue="indigo",
+        neutral_hue="slate",
+        radius_size="md",
+        spacing_size="sm",
+        font=SANS,
+        font_mono=MONO,
     )
 
 
@@ -55,13 +60,17 @@ CSS = """
 .zoo-copy { --icon: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='none' stroke='black' stroke-width='1.6'%3E%3Crect x='5' y='5' width='9.5' height='9.5' rx='1.5'/%3E%3Cpath d='M11 2.5V1.5H1.5V11h1'/%3E%3C/svg%3E"); }
 .zoo-remove { --icon: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='none' stroke='black' stroke-width='1.8' stroke-linecap='round'%3E%3Cpath d='M3 3l10 10M13 3L3 13'/%3E%3C/svg%3E"); }
 .zoo-line-problem:empty, .zoo-line-problem:not(:has(p)) { display: none; }
-.zoo-controls { padding: 4px 0 12px 12px; margin-left: 11px; border-left: 2px solid var(--border-color-primary); }
+#zoo-form .zoo-controls { min-width: 0 !important; gap: 6px; padding: 4px 0 12px 12px; margin-left: 11px; border-left: 2px solid var(--border-color-primary); }
+
+#examples { min-height: 62px; }
+#examples .gallery { gap: 4px; }
+#examples button { font-size: .8rem; padding: 2px 8px; }
 
 .zoo-problem, .zoo-notice { margin: 0 0 6px; padding: 8px 12px; border-radius: 8px; border-left: 4px solid;
   background: var(--background-fill-secondary); white-space: pre-line; overflow-wrap: anywhere; font-size: .9rem; }
 .zoo-problem { border-color: #dc2626; }
 .zoo-notice { border-color: #d97706; }
-.zoo-summary { display: flex; flex-wrap: wrap; gap: 4px 24px; justify-content: space-between; margin: 0;
+.zoo-summary { display: flex; align-items: baseline; flex-wrap: wrap; gap: 4px 24px; justify-content: space-between; margin: 0;
   font-size: .9rem; color: var(--body-text-color-subdued); }
 
 #zoo-grid { display: grid; gap: 12px; align-items: start;
@@ -77,6 +86,7 @@ CSS = """
 [data-count=many] header { height: auto; margin-bottom: 6px; }
 .zoo-cell h3 { margin: 0; font-size: .88rem; line-height: 1.25; font-weight: 600; display: -webkit-box;
   -webkit-box-orient: vertical; -webkit-line-clamp: 3; overflow: hidden; }
+.zoo-noise { font-size: .8rem; }
 .zoo-cell code, .zoo-noise code { display: inline-block; line-height: 1.3; border: 0; font-family: var(--font-mono); font-size: .74rem; background: none; padding: 0;
   color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
 .zoo-pictures { position: relative; display: grid; gap: 6px; }
@@ -106,6 +116,13 @@ CSS = """
 .zoo-nfe { font-weight: 600; }
 .zoo-cell pre, .zoo-plugins pre { max-height: 16rem; overflow: auto; font-size: .7rem; white-space: pre; }
 .zoo-cell details { font-size: .78rem; }
+
+@media (max-width: 640px) {
+  .gradio-container main { padding: 12px !important; }
+  [data-count=few] .zoo-pictures { grid-template-columns: repeat(auto-fit, minmax(68px, 1fr)); }
+  [data-count=few] header { height: auto; margin-bottom: 6px; }
+  .zoo-cell header { height: 6.2rem; }
+}
 
 .zoo-plugins { overflow-x: auto; }
 .zoo-plugins table { width: 100%; border-collapse: collapse; font-size: .88rem; }

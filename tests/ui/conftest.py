@@ -1,0 +1,46 @@
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.ui.browser import Server, chromium, page_server
+
+PLUGIN = '''
+"""One that fails, one that is slow."""
+import time
+from zoo import Query, Sampler, SamplerSpec, Field, hookimpl
+ZOO_API = 1
+
+class Failing(Sampler):
+    def sample(self, x, levels, noise):
+        yield Query(x, levels[0])
+        raise RuntimeError("<b>broken</b> on purpose")
+
+class Slow(Sampler):
+    class Params(Sampler.Params):
+        steps: int = Field(500, ge=1, le=1000)
+    def sample(self, x, levels, noise):
+        for t, s in levels.pairs():
+            prediction = yield Query(x, t)
+            time.sleep(0.1)
+        return prediction.x0
+
+@hookimpl
+def register_samplers():
+    return [SamplerSpec("failing", Failing, title="Failing"), SamplerSpec("slow", Slow, title="Slow")]
+'''
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "odd.py").write_text(PLUGIN)
+    (folder / "damaged.py").write_text("ZOO_API = 1\nimport no_such_library\n")
+    with page_server("--device", "cpu", "--plugins-dir", str(folder)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running

@@ -1,0 +1,69 @@
+"""The public API, over HTTP."""
+
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from tests.ui.browser import ROOT
+
+ASK: dict[str, Any] = {"model": "gaussian", "prompt": "dawn", "negative": "", "seeds": "0..1"}
+
+
+@pytest.fixture(scope="module")
+def client(server: Any) -> Iterator[Client]:
+    client = Client(server.url, verbose=False)
+    yield client
+    client.close()
+
+
+def test_compare_returns_costs_and_pictures(client):
+    methods = ["ddim steps=4", "odd/failing", "ddpm steps=3 | cfg scale=2"]
+    result = client.predict(**ASK, methods=methods, api_name="/compare")
+    assert [cell["status"] for cell in result["cells"]] == ["done", "failed", "done"]
+    assert result["cells"][2]["nfe"] == {"denoiser": 6}
+    assert [len(cell["images"]) for cell in result["cells"]] == [2, 0, 2]
+    assert result["cells"][0]["images"][0].startswith("data:image/png;base64,")
+    assert "traceback" not in result["cells"][1]
+    assert result["seeds"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"methods": []}, "no method"),
+        ({"methods": ["nope"]}, "no sampler"),
+        ({"methods": ["ddim"], "model": "folder:/etc"}, "no model"),
+        ({"methods": ["ddim steps=1000"], "seeds": "0..255"}, "the page stops at"),
+    ],
+)
+def test_api_callers_are_under_the_same_rules(client, given, message):
+    with pytest.raises(AppError, match=message):
+        client.predict(**{**ASK, **given}, api_name="/compare")
+
+
+def test_nothing_but_compare_is_offered(client):
+    assert set(client.view_api(return_format="dict")["named_endpoints"]) == {"/compare"}
+
+
+def test_a_busy_port_is_explained():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "app.py", "--port", str(port)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 2
+    assert re.search(rf"cannot listen on 127.0.0.1:{port} .*--port", done.stderr)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,64 @@
+import pytest
+
+from zoo.registry import Registry
+from zoo.ui.request import BUDGET, MAX_METHODS, comparison_from, limits_for
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return Registry(safe_mode=True)
+
+
+def ask(registry, model="gaussian", prompt="dawn", negative="", seeds="0", methods=("ddim steps=5",), **more):
+    return comparison_from(model, prompt, negative, seeds, methods, registry, **more)
+
+
+def test_what_exists_becomes_a_comparison(registry):
+    comparison = ask(registry, seeds="0..2,7", alone=True)
+    assert comparison.seeds == (0, 1, 2, 7)
+    assert comparison.timing == "alone"
+    assert [str(cell) for cell in comparison.cells] == ["ddim steps=5"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"methods": []}, "no method"),
+        ({"methods": ["  "]}, "no method"),
+        ({"methods": ["ddim"] * (MAX_METHODS + 1)}, "At most"),
+        ({"methods": ["nope"]}, "no sampler 'nope'"),
+        ({"methods": ["ddim steps=0"]}, "greater than or equal to 1"),
+        ({"methods": ["ddim | | cfg"]}, "name is missing"),
+        ({"methods": ["ddim stepz=3"]}, "no parameter 'stepz'"),
+        ({"seeds": "one"}, "Seeds are written"),
+        ({"seeds": ""}, "Seeds are written"),
+        ({"seeds": "5..1"}, "must ascend"),
+        ({"seeds": "-1"}, "Seeds are written"),
+        ({"model": "nope"}, "There is no model"),
+        ({"model": "folder:/etc"}, "There is no model"),
+        ({"prompt": "a" * 1001}, "at most 1000"),
+    ],
+)
+def test_what_does_not_exist_is_refused_in_words(registry, given, message):
+    with pytest.raises(ValueError, match=message):
+        ask(registry, **given)
+
+
+def test_an_ordinary_comparison_is_within_the_budget(registry):
+    limits = limits_for(
+        ask(registry, seeds="0..15", methods=["ddim steps=100 | cfg scale=3"] * MAX_METHODS), registry
+    )
+    assert limits.nfe is not None
+    assert 0 < limits.nfe <= BUDGET
+    assert limits.seconds
+
+
+def test_too_much_work_is_refused_before_it_starts(registry):
+    with pytest.raises(ValueError, match="command line"):
+        limits_for(ask(registry, seeds="0..99", methods=["ddim steps=1000"]), registry)
+
+
+def test_larger_pictures_cost_more(registry):
+    methods = ["ddim steps=1000"]
+    small = limits_for(ask(registry, model="mixture", prompt="", seeds="0..39", methods=methods), registry)
+    assert small.nfe == BUDGET // 40
