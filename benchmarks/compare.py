@@ -30,11 +30,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from zoo.cell import Cell
-from zoo.comparison import load_model, resolve
 from zoo.device import dtype_name, resolve_device, resolve_dtype
 from zoo.engine import Engine, drive
 from zoo.method import Method
 from zoo.noise import KeyedNoise, start_noise
+from zoo.planning import load_model, resolve
 from zoo.registry import default_registry
 from zoo.sampler import NEGATIVE, PROMPT
 

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 
 from zoo.cell import Cell
-from zoo.comparison import load_model, resolve
 from zoo.data.tinyworld import Attributes, caption, draw_attributes, render
 from zoo.device import resolve_device, resolve_dtype
 from zoo.engine import Engine, drive
 from zoo.method import Method
 from zoo.metrics.features import load_features
 from zoo.metrics.intervals import wilson
+from zoo.planning import load_model, resolve
 from zoo.registry import default_registry
 from zoo.sampler import NEGATIVE, PROMPT
 

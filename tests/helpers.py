@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import torch
 
 from zoo.cell import Cell, Limits
-from zoo.comparison import resolve
 from zoo.engine import Engine, drive
 from zoo.method import Method
 from zoo.model import Model
 from zoo.models.exact import GaussianMixture
+from zoo.planning import resolve
 from zoo.prediction import Prediction, to_eps
 from zoo.registry import default_registry
 from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler

@@ -52,6 +52,12 @@ def build(schedule, prediction):
     return Counting([[-1, 0], [1, 0]], [[0.1, 0.1]] * 2, words, schedule=schedule, prediction=prediction, name="toy")
 
 
+def mute():
+    model = build(DiscreteSchedule.linear(10), "x0")
+    model.pictures = lambda x: 1 / 0
+    return model
+
+
 @hookimpl
 def register_samplers():
     return [SamplerSpec("distilled", Distilled, title="D"), SamplerSpec("faulty", Faulty, title="F")]
@@ -61,6 +67,7 @@ def register_samplers():
 def register_models():
     return [
         ModelSpec("short", lambda: build(DiscreteSchedule.linear(10), "x0"), title="ten steps"),
+        ModelSpec("mute", mute, title="cannot draw"),
         ModelSpec("eps", lambda: build(DiscreteSchedule.cosine(), "eps"), title="zero terminal SNR"),
     ]
 """
@@ -230,6 +237,13 @@ def test_possible_cells_run_beside_impossible_and_failing_ones(specimens):
     assert failed.error == "RuntimeError: it broke"
     assert 'raise RuntimeError("it broke")' in failed.traceback or "specimens.py" in failed.traceback
     assert failed.nfe == {"denoiser": 1}
+
+
+def test_a_model_that_cannot_draw_fails_its_cell_and_not_the_comparison(specimens):
+    result = compare(comparison("ddim steps=2", model="specimens/mute", prompt="left"), registry=specimens)
+    assert [(cell.status, cell.error) for cell in result.cells] == [
+        ("failed", "ZeroDivisionError: division by zero")
+    ]
 
 
 def test_limits_hold_for_each_cell():

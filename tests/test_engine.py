@@ -242,6 +242,12 @@ class Returns(Sampler):
         return self.value(x)
 
 
+class Quits(Sampler):
+    def sample(self, x, levels, noise):
+        yield Query(x, levels[0])
+        raise SystemExit(3)
+
+
 class NotAGenerator(Sampler):
     def sample(self, x, levels, noise):
         return x
@@ -275,6 +281,7 @@ FAILURES = {
         "returned (1, 3, 4, 4), expected a tensor of shape",
     ),
     "returns nothing": (Returns(lambda x: None), {}, "returned NoneType, expected a tensor of shape"),
+    "calls sys.exit": (Quits(), {}, "SystemExit: 3"),
     "is no generator": (NotAGenerator(), {}, "TypeError"),
     "clings to life": (Clinging(), {}, "expected (2, 3, 4, 4)"),
     "never ends": (Endless(), {"limits": Limits(nfe=9)}, "used up its 9 network evaluations per image"),

@@ -131,7 +131,7 @@ class Cell:
                 self._close()
             except Exception as error:
                 self.fail(error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plugin that calls sys.exit ends its own cell only
             self.fail(error)
 
     def _check_query(self, query: Any) -> None:

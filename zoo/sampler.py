@@ -72,12 +72,14 @@ class Sampler:
         return ("denoiser",)
 
     def levels(self, schedule: Schedule) -> Levels:
-        """The levels it visits; by default `steps` of them in the spacing that `params` names.
+        """The levels it visits; by default `params.steps` of them in the spacing that `params` names.
+
+        A sampler without a parameter `steps` visits 50, or all of a shorter chain.
 
         Raises:
             ValueError: impossible on this schedule; the cell is then N/A with this message.
         """
-        steps = getattr(self.params, "steps", 50)
+        steps = getattr(self.params, "steps", None) or min(50, getattr(schedule, "timesteps", 50))
         return schedule.levels(steps, getattr(self.params, "spacing", "trailing"))
 
     def is_stochastic(self) -> bool:

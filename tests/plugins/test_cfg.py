@@ -7,9 +7,9 @@ import torch
 
 from tests.helpers import PixelModel, finish, leaning_mixture, make_cell, sample
 from zoo.cell import Cell
-from zoo.comparison import resolve
 from zoo.method import Method
 from zoo.models import gaussian
+from zoo.planning import resolve
 from zoo.registry import default_registry
 from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
 from zoo.schedule import DiscreteSchedule, Levels

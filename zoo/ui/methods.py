@@ -25,7 +25,7 @@ def split(line: str, registry: Registry) -> tuple[str, list[str], Values]:
     Raises:
         ValueError: the line cannot be read, or names or values in it do not exist.
     """
-    from zoo.comparison import resolve
+    from zoo.planning import resolve
 
     method = Method.parse(line)
     resolve(method, registry)

@@ -7,7 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from zoo.comparison import Comparison, load_model
+from zoo.comparison import Comparison
+from zoo.planning import load_model
 from zoo.registry import Registry
 from zoo.ui import api, cards, plugins_tab
 from zoo.ui.editor import QUIET, MethodList

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from zoo.comparison import Comparison, load_model, plan, resolve
+from zoo.comparison import Comparison
+from zoo.planning import load_model, plan, resolve
 from zoo.registry import Registry, UnknownName
 
 if TYPE_CHECKING:

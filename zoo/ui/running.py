@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.comparison import CellResult, Comparison, ComparisonResult, Event, load_model, stream
+from zoo.comparison import CellResult, Comparison, ComparisonResult, Event, stream
+from zoo.planning import load_model
 from zoo.registry import Registry
 from zoo.ui import cards, methods
 from zoo.ui.request import limits_for

@@ -1,0 +1,126 @@
+"""From names to what runs: methods to samplers and conditioners, model names to models, or why not."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from zoo.conditioner import Conditioner
+from zoo.hookspecs import Spec
+from zoo.method import Method, Part
+from zoo.model import Model
+from zoo.prediction import check_determines_x0
+from zoo.registry import Registry, UnknownName
+from zoo.sampler import NEGATIVE, PROMPT, Sampler
+
+if TYPE_CHECKING:
+    from zoo.cell import Cell, Limits
+    from zoo.comparison import Comparison
+
+
+def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cell | str]:
+    """One cell per method, or the reason why the method is impossible on the model, before anything runs.
+
+    Raises:
+        ValueError: a name or a parameter that does not exist.
+    """
+    from zoo.cell import Cell
+
+    methods = [resolve(method, registry) for method in comparison.cells]
+    model = load_model(comparison.model, registry)
+    conditions = {PROMPT: comparison.prompt, NEGATIVE: comparison.negative}
+    return [
+        impossible(model, sampler, conditioners)
+        or Cell(model, sampler, conditioners, conditions, comparison.seeds, limits)
+        for sampler, conditioners in methods
+    ]
+
+
+def resolve(method: Method, registry: Registry) -> tuple[Sampler, list[Conditioner]]:
+    """The sampler and the conditioners that a method names.
+
+    Raises:
+        ValueError: an unknown name, or parameters that are unknown or out of bounds.
+    """
+    try:
+        sampler = registry.sampler(method.sampler.name)
+        conditioners = [registry.conditioner(part.name) for part in method.conditioners]
+    except UnknownName as error:
+        raise ValueError(f"in the method {str(method)!r}: {error}") from None
+    built = [_build(spec, part) for spec, part in zip(conditioners, method.conditioners, strict=True)]
+    return _build(sampler, method.sampler), built
+
+
+def impossible(model: Model, sampler: Sampler, conditioners: Sequence[Conditioner]) -> str:
+    """Why a method cannot run on a model; "" if it can."""
+    from zoo.cell import required_roles
+
+    roles = required_roles(sampler, conditioners)
+    missing = [role for role in roles if role not in model.roles]
+    if missing:
+        return f"needs the network {', '.join(missing)}; {model.name} has {', '.join(model.roles)}"
+    try:
+        start = sampler.levels(model.schedule)[0]
+        for role in roles:
+            check_determines_x0(model.prediction_kind(role), start)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def load_model(name: str, registry: Registry) -> Model:
+    """A registered model, or folder:PATH; built once.
+
+    Raises:
+        ValueError: no such model, or it cannot be loaded.
+    """
+    if name.startswith("folder:"):
+        return _folder_model(name.removeprefix("folder:"))
+    try:
+        return _registered_model(registry.model(name))
+    except UnknownName as error:
+        raise ValueError(str(error)) from None
+
+
+@functools.cache
+def _registered_model(spec: Spec) -> Model:
+    model: Model = spec.load()()
+    return model
+
+
+@functools.cache
+def _folder_model(path: str) -> Model:
+    from zoo.models.tinyworld import TextToPixels
+
+    try:
+        return TextToPixels(path, name=f"folder:{path}", title=Path(path).name)
+    except OSError as error:
+        raise ValueError(str(error)) from None
+
+
+def _build(spec: Spec, part: Part) -> Any:
+    """An instance of what the spec names, with the parameters as written."""
+    try:
+        params = spec.params_model()(**dict(part.params))
+    except ValidationError as error:
+        raise ValueError(f"in the method {str(part)!r}: {_readable(error, spec)}") from None
+    return spec.load()(params)
+
+
+def _readable(error: ValidationError, spec: Spec) -> str:
+    """One line per field: what was given, what is allowed."""
+    fields = spec.params_model().model_fields
+    lines = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        if problem["type"] == "extra_forbidden":
+            has = f"it has {', '.join(fields)}" if fields else "it has none"
+            lines.append(f"{spec.name} has no parameter {name!r}; {has}")
+        else:
+            message = problem["msg"][0].lower() + problem["msg"][1:]
+            lines.append(f"{name}={problem['input']}: {message}")
+    return "; ".join(lines)
