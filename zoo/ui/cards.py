@@ -21,6 +21,9 @@ STATES: Mapping[str, str] = {
     "cancelled": "cancelled",
     "na": "N/A",
 }
+LARGE = 64
+"""Pictures at least this wide fill their place; smaller ones are enlarged by a whole factor."""
+
 Timing = Literal["shared", "alone"]
 TIME_LABELS: Mapping[str, str] = {
     "shared": "share of the fused batch’s time",
@@ -102,7 +105,7 @@ def _figure(title: str, seed: int, index: int, pictures: torch.Tensor | None, st
         alt = html.escape(f"{title}, seed {seed}{kind}", quote=True)
         picture = (
             f'<div class="zoo-tile"><img src="{source}" alt="{alt}" decoding="sync" '
-            f'style="--px:{image.width}px"></div>'
+            f'style="--px:{image.width if image.width < LARGE else 1}px"></div>'
         )
     return f"<figure>{picture}<figcaption>seed {seed}</figcaption></figure>"
 

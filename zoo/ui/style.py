@@ -60,7 +60,7 @@ CSS = """
 .zoo-copy { --icon: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='none' stroke='black' stroke-width='1.6'%3E%3Crect x='5' y='5' width='9.5' height='9.5' rx='1.5'/%3E%3Cpath d='M11 2.5V1.5H1.5V11h1'/%3E%3C/svg%3E"); }
 .zoo-remove { --icon: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='none' stroke='black' stroke-width='1.8' stroke-linecap='round'%3E%3Cpath d='M3 3l10 10M13 3L3 13'/%3E%3C/svg%3E"); }
 .zoo-line-problem:empty, .zoo-line-problem:not(:has(p)) { display: none; }
-#zoo-form .zoo-controls { min-width: 0 !important; gap: 6px; padding: 4px 0 12px 12px; margin-left: 11px; border-left: 2px solid var(--border-color-primary); }
+#zoo-form .zoo-controls { min-width: 0 !important; width: calc(100% - 11px); box-sizing: border-box; gap: 6px; padding: 4px 0 12px 12px; margin-left: 11px; border-left: 2px solid var(--border-color-primary); }
 
 #examples { min-height: 62px; }
 #examples .gallery { gap: 4px; }
@@ -118,10 +118,10 @@ CSS = """
 .zoo-cell details { font-size: .78rem; }
 
 @media (max-width: 640px) {
-  .gradio-container main { padding: 12px !important; }
+  .gradio-container .app, .gradio-container main { padding: 12px !important; }
   [data-count=few] .zoo-pictures { grid-template-columns: repeat(auto-fit, minmax(68px, 1fr)); }
-  [data-count=few] header { height: auto; margin-bottom: 6px; }
   .zoo-cell header { height: 6.2rem; }
+  .zoo-cell[data-count=few] header, .zoo-cell[data-count=many] header { height: auto; margin-bottom: 6px; }
 }
 
 .zoo-plugins { overflow-x: auto; }
