@@ -15,6 +15,7 @@ from zoo.comparison import CellResult, Comparison, ComparisonResult, Event, stre
 from zoo.planning import load_model
 from zoo.registry import Registry
 from zoo.ui import cards, methods
+from zoo.ui.background import in_background
 from zoo.ui.request import limits_for
 
 if TYPE_CHECKING:
@@ -130,14 +131,19 @@ class Runner:
         )
         yield Change("Loading the model …", notices=notices)
         store = Store(folder / "comparison", comparison)
+        gone = threading.Event()  # set when nobody draws any more
         events = stream(
-            comparison, device=self.device, limits=limits, registry=self.registry, cancelled=cancelled
+            comparison,
+            device=self.device,
+            limits=limits,
+            registry=self.registry,
+            cancelled=lambda: cancelled() or gone.is_set(),
         )
         started = time.perf_counter()
         try:
             result = yield from self._drawn(events, comparison, store)
         finally:
-            events.close()
+            gone.set()
         seconds = time.perf_counter() - started
         store.finish(result)
         archive = zip_folder(store.folder, folder / "comparison.zip")
@@ -148,38 +154,31 @@ class Runner:
         yield Change(status, noise=_noise(result.cells), archive=archive)
 
     def _drawn(self, events: Any, comparison: Comparison, store: Store) -> Any:
-        """Draw events, those that come together at once; returns the result."""
+        """Draw events, those since the last drawing at once; returns the result."""
         titles = [self.title(str(line)) for line in comparison.cells]
-        waiting: dict[int, Event] = {}
         ended: set[int] = set()
-        noise, last = "", 0.0
-        count = len(comparison.cells)
+        noise = ""
+        looks = in_background(events, pause=REDRAW_SECONDS)
         while True:
             try:
-                event = next(events)
+                seen = next(looks)
             except StopIteration as stop:
                 result: ComparisonResult = stop.value
-                break
-            waiting[event.cell] = event
-            noise = noise or event.result.noise
-            if event.kind != "progress":
-                ended.add(event.cell)
-                store.add(event.cell, event.result)
-            # Previews of all running cells come in order, so the last of these completes the picture.
-            latest = max((i for i in range(count) if i not in ended), default=count)
-            together = comparison.timing == "alone" or event.cell >= latest or event.kind != "progress"
-            if together and time.perf_counter() - last >= REDRAW_SECONDS:
-                yield self._change(waiting, titles, comparison, len(ended), noise)
-                waiting, last = {}, time.perf_counter()
-        yield self._change(waiting, titles, comparison, len(ended), noise)
-        return result
+                return result
+            for event in seen:
+                noise = noise or event.result.noise
+                if event.kind != "progress":
+                    ended.add(event.cell)
+                    store.add(event.cell, event.result)
+            latest = {event.cell: event for event in seen}
+            yield self._change(latest, titles, comparison, len(ended), noise)
 
     def _change(
-        self, waiting: dict[int, Event], titles: list[str], comparison: Comparison, ended: int, noise: str
+        self, latest: dict[int, Event], titles: list[str], comparison: Comparison, ended: int, noise: str
     ) -> Change:
         drawn = {
             i: cards.card(titles[i], event.result, comparison.seeds, comparison.timing, event, event.preview)
-            for i, event in waiting.items()
+            for i, event in latest.items()
         }
         return Change(f"{ended} of {len(titles)} cells have ended …", drawn, noise)
 
