@@ -67,8 +67,8 @@ def register_samplers():
 def register_models():
     return [
         ModelSpec("short", lambda: build(DiscreteSchedule.linear(10), "x0"), title="ten steps"),
-        ModelSpec("mute", mute, title="cannot draw"),
         ModelSpec("eps", lambda: build(DiscreteSchedule.cosine(), "eps"), title="zero terminal SNR"),
+        ModelSpec("mute", mute, title="cannot draw"),
     ]
 """
 
