@@ -89,7 +89,8 @@ def _taken(host: str, port: int) -> str:
     """Why the address cannot be listened on; "" if it can."""
     try:
         with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if os.name != "nt":  # where it would let a port that is in use be bound again
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
         return f"cannot listen on {host}:{port} ({error.strerror or error}); choose another with --port"

@@ -28,10 +28,8 @@ def test_the_space_gets_the_gradio_that_is_pinned():
 
 def test_the_plugin_example_works_and_is_ddim(tmp_path):
     source = next(block for block in blocks("python") if "class Euler" in block)
-    (tmp_path / "halfway.py").write_text(source)
-    comparison = zoo.Comparison(
-        model="mixture", seeds="0..2", cells=["halfway/euler steps=13", "ddim steps=13"]
-    )
+    (tmp_path / "mine.py").write_text(source)
+    comparison = zoo.Comparison(model="mixture", seeds="0..2", cells=["mine/euler steps=13", "ddim steps=13"])
     result = zoo.compare(comparison, registry=Registry(tmp_path))
     assert [cell.error for cell in result.cells] == ["", ""]
     torch.testing.assert_close(result.cells[0].samples, result.cells[1].samples)

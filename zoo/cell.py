@@ -88,14 +88,16 @@ class Cell:
             draws = KeyedNoise(self.seeds, self.model.shape, like=x)
             self._queries = conditioned(self.sampler.sample(x, self.levels, draws), self.conditioners)
             self.status = "running"
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.fail(error)
             return
         self._advance(None)
 
     def reply(self, prediction: Prediction) -> None:
         """Hand a prediction to the sampler and run it up to its next query, or to its end."""
+        assert self.query is not None
         self.preview = prediction.x0
+        self.nfe[self.query.role] += _evaluations(self.query)
         self._advance(prediction)
 
     def fail(self, error: BaseException) -> None:
@@ -122,7 +124,7 @@ class Cell:
         try:
             query = next(self._queries) if prediction is None else self._queries.send(prediction)
             self._check_query(query)
-            self._count(query)
+            self._check_cost(query)
             self.query = query
         except StopIteration as stop:
             try:
@@ -146,16 +148,14 @@ class Cell:
         if not any(query.terms.values()):
             raise ValueError("the weights of all conditions of the query are 0: nothing is asked")
 
-    def _count(self, query: Query) -> None:
-        """Charge the query's evaluations before they are made, so that the limit is never passed."""
-        evaluations = sum(1 for weight in query.terms.values() if weight != 0)
+    def _check_cost(self, query: Query) -> None:
+        """Refuse a query before it is made if it would pass the limit; note how far the sampler has come."""
         limit = self.limits.nfe
-        if limit is not None and self.nfe.total() + evaluations > limit:
+        if limit is not None and sum(self.nfe.values()) + _evaluations(query) > limit:
             raise RuntimeError(
                 f"used up its {limit} network evaluations per image without ending; ask for fewer steps, "
                 "or raise the limit"
             )
-        self.nfe[query.role] += evaluations
         assert self.levels is not None
         while self.step < self.steps and self.levels[self.step].log_snr < query.level.log_snr:
             self.step += 1
@@ -175,8 +175,16 @@ class Cell:
             queries, self._queries = self._queries, None
             try:
                 queries.close()
-            except Exception as error:  # a plugin's clean-up must not undo what the cell has reached
+            except (
+                Exception,
+                SystemExit,
+            ) as error:  # a plugin's clean-up must not undo what the cell has reached
                 self.traceback += "".join(traceback.format_exception(error))
+
+
+def _evaluations(query: Query) -> int:
+    """Network evaluations per image that a query costs: one for each condition that has weight."""
+    return sum(1 for weight in query.terms.values() if weight != 0)
 
 
 def required_roles(sampler: Sampler, conditioners: Sequence[Conditioner]) -> tuple[str, ...]:

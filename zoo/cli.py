@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -21,6 +23,9 @@ RECIPES = {"denoiser": "zoo.training.denoiser", "features": "zoo.training.featur
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 not everything is done, 2 wrong input, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a console that has no η shows \\u03b7
     arguments = _parser(argv).parse_args(argv)
     try:
         code: int = arguments.run(arguments)
@@ -92,13 +97,15 @@ def _parser(argv: Sequence[str] | None) -> argparse.ArgumentParser:
 
 def _compare(arguments: argparse.Namespace) -> int:
     from zoo.comparison import stream
-    from zoo.store import Store, results_json
+    from zoo.store import Store
 
     comparison = _comparison(arguments)
     registry = _registry(arguments)
     limits = _limits(arguments)
     store = Store(arguments.out, comparison) if arguments.out else None
-    with _cancel_on_interrupt() as interrupted:
+    # With --json what plugins print while they run must not end up between the braces.
+    quiet = redirect_stdout(sys.stderr) if arguments.json else nullcontext()
+    with quiet, _cancel_on_interrupt() as interrupted:
         events = stream(
             comparison,
             device=arguments.device,
@@ -123,7 +130,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     if store is not None:
         store.finish(result)
     if arguments.json:
-        print(results_json(result))
+        print(json.dumps(result.to_dict(), indent=2))
     elif store is not None:
         print(f"written to {store.folder}")
     else:
@@ -238,6 +245,8 @@ def _train(arguments: argparse.Namespace) -> int:
     except ValidationError as error:
         raise ValueError("; ".join(_problem(problem) for problem in error.errors())) from None
     folder = importlib.import_module(module).train(recipe)
+    if os.environ.get("RANK", "0") != "0":
+        return 0  # one process of several speaks for all
     print(f"written to {folder}" if folder else f"stopped; repeat the command to go on from {recipe.out}")
     return 0
 

@@ -1,7 +1,7 @@
 """A comparison: one model, one prompt, shared noise, and the methods to be seen side by side.
 
 `stream` runs one and yields what happens; `compare` waits for the end. The same `Comparison` gives the same
-pictures from the page, the command line, a notebook and another machine.
+pictures from the page, the command line, a notebook and another machine, up to the rounding of the dtype it is run in.
 """
 
 from __future__ import annotations
@@ -248,6 +248,8 @@ def stream(
             engine.warm_up(list(group.values()))
         for place, cell in drive(engine, list(group.values()), cancelled):
             index = list(group)[place]
+            if results[index].status not in ("queued", "running"):
+                continue  # it was found to have failed when it was drawn
             event = _event(index, cell, model, results[index].method)
             results[index] = event.result
             yield event

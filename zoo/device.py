@@ -53,4 +53,4 @@ def native_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is computed in hardware; emulated, it is about ten times slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+    return device.type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())

@@ -19,7 +19,7 @@ from zoo.sampler import Query
 from zoo.schedule import Level
 
 PREVIEW_SHARE = 0.02
-"""Share of the time that previews may take, those who draw them included."""
+"""Share of the time that previews may take, with what the caller does before it asks for more."""
 
 
 class Engine:
@@ -36,6 +36,12 @@ class Engine:
         self.max_rows = max_rows or (64 if device.type == "cpu" else 512)
         self.network_seconds = 0.0
         self._conditions: dict[tuple[Model, str], Any] = {}
+
+    def place(self, model: Model) -> torch.device:
+        """Where a model runs: here, but MPS has no float64, so exact models stay on the CPU beside it."""
+        if self.device.type == "mps" and model.precision == "float64":
+            return torch.device("cpu")
+        return self.device
 
     @torch.no_grad()
     def tick(self, cells: Sequence[Cell]) -> None:
@@ -58,14 +64,14 @@ class Engine:
                 continue
             try:
                 for role in required_roles(cell.sampler, cell.conditioners):
-                    cell.model.network(role, self.device, self.dtype)
+                    cell.model.network(role, self.place(cell.model), self.dtype)
                 for text in cell.conditions.values():
                     self._condition(cell.model, text)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 cell.fail(error)
                 continue
             started = time.perf_counter()
-            cell.start(self.device)
+            cell.start(self.place(cell.model))
             cell.charge(time.perf_counter() - started)
 
     def warm_up(self, cells: Sequence[Cell]) -> None:
@@ -95,7 +101,7 @@ class Engine:
         """One prediction per cell, and the seconds it cost: the cell's share of the batch's rows."""
         started = time.perf_counter()
         model, role = cells[0].model, _query(cells[0]).role
-        network = model.network(role, self.device, self.dtype)
+        network = model.network(role, self.place(model), self.dtype)
         states, times, conditions, weights = [], [], [], []
         for cell in cells:
             query = _query(cell)
@@ -108,7 +114,9 @@ class Engine:
                     times.extend([level.t] * len(x))
                     conditions.extend([self._condition(model, cell.conditions[name])] * len(x))
         rows = torch.cat(states)
-        output = self._forward(network, rows, torch.tensor(times, device=self.device), conditions)
+        output = self._forward(
+            network, rows, torch.tensor(times, dtype=rows.dtype, device=rows.device), conditions
+        )
         if output.shape != rows.shape:
             raise ValueError(f"the network answered {tuple(output.shape)} to rows {tuple(rows.shape)}")
         predictions = []
@@ -131,24 +139,29 @@ class Engine:
         while first < len(x):
             chunk = slice(first, first + self.max_rows)
             started = time.perf_counter()
+            short_of_memory = False
             try:
                 outputs.append(network(x[chunk], t[chunk], conditions[chunk]).to(x.dtype))
+                _wait_for(x.device)
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error) or self.max_rows == 1:
                     raise
-                self.max_rows = max(1, min(self.max_rows, len(x) - first) // 2)
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
-                continue
+                short_of_memory = True
             finally:
                 self.network_seconds += time.perf_counter() - started
-            first = chunk.stop
+            if not short_of_memory:
+                first = chunk.stop
+                continue
+            # Only here, with the error gone, is the memory of the failed pass free again.
+            self.max_rows = max(1, min(self.max_rows, len(x) - first) // 2)
+            if x.device.type == "cuda":
+                torch.cuda.empty_cache()
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     def _condition(self, model: Model, text: str) -> Any:
         key = (model, text)
         if key not in self._conditions:
-            self._conditions[key] = model.condition(text, self.device)
+            self._conditions[key] = model.condition(text, self.place(model))
         return self._conditions[key]
 
 
@@ -227,6 +240,14 @@ def _weighted(outputs: Sequence[torch.Tensor], weights: Sequence[float]) -> torc
 def _query(cell: Cell) -> Query:
     assert cell.query is not None
     return cell.query
+
+
+def _wait_for(device: torch.device) -> None:
+    """Let an accelerator finish, or its work would be timed as whatever waits for it next."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def _out_of_memory(error: BaseException) -> bool:

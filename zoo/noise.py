@@ -54,4 +54,4 @@ class KeyedNoise:
 
         self.drawn += 1
         arrays = np.stack([unit_noise(seed, self.drawn, self.shape) for seed in self.seeds])
-        return torch.from_numpy(arrays).to(self.like)
+        return torch.from_numpy(arrays).to(self.like.dtype).to(self.like.device)

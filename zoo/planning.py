@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,12 +60,17 @@ def impossible(model: Model, sampler: Sampler, conditioners: Sequence[Conditione
     """Why a method cannot run on a model; "" if it can."""
     from zoo.cell import required_roles
 
-    roles = required_roles(sampler, conditioners)
+    try:
+        roles = required_roles(sampler, conditioners)
+        start = sampler.levels(model.schedule)[0]
+    except ValueError as error:
+        return str(error)
+    except Exception:  # a mistake of the plugin's: its cell will fail alone, with the traceback
+        return ""
     missing = [role for role in roles if role not in model.roles]
     if missing:
         return f"needs the network {', '.join(missing)}; {model.name} has {', '.join(model.roles)}"
     try:
-        start = sampler.levels(model.schedule)[0]
         for role in roles:
             check_determines_x0(model.prediction_kind(role), start)
     except ValueError as error:
@@ -79,11 +85,19 @@ def load_model(name: str, registry: Registry) -> Model:
         ValueError: no such model, or it cannot be loaded.
     """
     if name.startswith("folder:"):
-        return _folder_model(name.removeprefix("folder:"))
+        path = Path(name.removeprefix("folder:"))
+        newest = max((p.stat().st_mtime_ns for p in path.glob("*/*.safetensors")), default=0)
+        with _building:
+            return _folder_model(path, newest)
     try:
-        return _registered_model(registry.model(name))
+        with _building:
+            return _registered_model(registry.model(name))
     except UnknownName as error:
         raise ValueError(str(error)) from None
+
+
+_building = threading.Lock()
+"""Models are built once, also when two threads ask."""
 
 
 @functools.cache
@@ -92,23 +106,25 @@ def _registered_model(spec: Spec) -> Model:
     return model
 
 
-@functools.cache
-def _folder_model(path: str) -> Model:
+@functools.lru_cache(maxsize=8)
+def _folder_model(path: Path, newest: int) -> Model:
+    """`newest` is when its weights were last written, so that a folder trained on is loaded again."""
     from zoo.models.tinyworld import TextToPixels
 
     try:
-        return TextToPixels(path, name=f"folder:{path}", title=Path(path).name)
-    except OSError as error:
-        raise ValueError(str(error)) from None
+        return TextToPixels(path, name=f"folder:{path}", title=path.name)
+    except (OSError, LookupError, TypeError) as error:
+        raise ValueError(f"{path} is not a model that can be read: {error}") from None
 
 
 def _build(spec: Spec, part: Part) -> Any:
     """An instance of what the spec names, with the parameters as written."""
     try:
-        params = spec.params_model()(**dict(part.params))
+        return spec.load()(spec.params_model()(**dict(part.params)))
     except ValidationError as error:
         raise ValueError(f"in the method {str(part)!r}: {_readable(error, spec)}") from None
-    return spec.load()(params)
+    except ImportError as error:
+        raise ValueError(f"in the method {str(part)!r}: {error}") from error
 
 
 def _readable(error: ValidationError, spec: Spec) -> str:

@@ -52,7 +52,9 @@ class Levels(Sequence[Level]):
         if len(levels) < 2:
             raise ValueError(f"levels need a start and an end, got {len(levels)} of them")
         for noisier, cleaner in itertools.pairwise(levels):
-            if noisier.log_snr >= cleaner.log_snr:
+            # The cleanest timestep may be the clean level itself: that step goes nowhere, as in Stable Diffusion.
+            equal = cleaner.is_clean and noisier.log_snr == cleaner.log_snr
+            if noisier.log_snr >= cleaner.log_snr and not equal:
                 raise ValueError(f"levels must descend in noise, but {cleaner} follows {noisier}")
         self._levels = tuple(levels)
 

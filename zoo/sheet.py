@@ -74,7 +74,8 @@ def html_table(result: ComparisonResult) -> str:
         cost = html.escape(cost_line(cell, result.comparison.timing))
         rows.append(f"<tr><th>{html.escape(cell.method)}<br><small>{cost}</small></th>{body}</tr>")
     prompt = html.escape(result.comparison.prompt or "no prompt")
-    return f"<table><caption>{prompt}</caption>{''.join(rows)}</table>"
+    notices = "".join(f"<p>{html.escape(notice)}</p>" for notice in result.notices)
+    return f"{notices}<table><caption>{prompt}</caption>{''.join(rows)}</table>"
 
 
 def data_uri(data: bytes) -> str:

@@ -6,6 +6,7 @@ everything needed to run it again; results.json tells the state, cost and error 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -29,7 +30,7 @@ PACKAGES = ("torch", "diffusers", "transformers", "numpy", "pluggy")
 
 
 class Store:
-    """A folder that fills as cells end.
+    """A folder that fills as cells end; what an earlier comparison left in it is replaced.
 
     Args:
         folder: made if it is not there.
@@ -43,6 +44,12 @@ class Store:
         self.folder = Path(folder)
         self.comparison = comparison
         (self.folder / "cells").mkdir(parents=True, exist_ok=True)
+        for old in (
+            self.folder / "results.json",
+            self.folder / "grid.png",
+            *self.folder.glob("cells/*/*.png"),
+        ):
+            old.unlink(missing_ok=True)  # of an earlier comparison, which this one replaces
         self._write_comparison()
 
     def add(self, index: int, cell: CellResult) -> None:
@@ -120,11 +127,19 @@ def record(comparison: Comparison, model: Model, engine: Engine, registry: Regis
         "zoo": __version__,
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
-        "plugins": {info.name: info.version for info in registry.plugins if info.registers},
+        "plugins": {
+            info.name: info.version or _hash(info.location) for info in registry.plugins if info.registers
+        },
         "model": {"name": model.name, "weights": model.fingerprint()},
         "device": str(engine.device),
-        "dtype": dtype_name(engine.dtype),
+        "dtype": "fp64" if model.precision == "float64" else dtype_name(engine.dtype),
     }
+
+
+def _hash(file: str) -> str:
+    """What a drop-in plugin has for a version."""
+    path = Path(file)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
 
 
 def _write_text(path: Path, text: str) -> None:

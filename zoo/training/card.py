@@ -41,8 +41,6 @@ def write_card(
     measured = "\n".join(f"| {k} | {v} |" for k, v in facts.items())
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "README.md").write_text(
-        f"# {folder.name}: {name}\n\n"
-        f"Made by\n\n```\n{commands}\n```\n\n"
-        f"| of the run | |\n|---|---|\n{measured}\n",
+        f"# {name}\n\nMade by\n\n```\n{commands}\n```\n\n| of the run | |\n|---|---|\n{measured}\n",
         encoding="utf-8",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -68,8 +69,7 @@ class FolderPictures:
 
     def _pick(self, index: int) -> int:
         epoch, place = divmod(index, len(self.paths))
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.paths))
-        return int(order[place])
+        return int(_order(self.seed, epoch, len(self.paths))[place])
 
 
 def open_pictures(data: str, seed: int, size: int) -> CaptionedPictures:
@@ -98,6 +98,13 @@ class Batches(Dataset):  # type: ignore[type-arg]
 def loader(batches: Batches, workers: int) -> DataLoader:  # type: ignore[type-arg]
     """Batches in order, prepared ahead by `workers` processes."""
     return DataLoader(batches, batch_size=None, num_workers=workers)
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, n: int) -> np.ndarray:
+    """The order of n pictures in an epoch."""
+    order: np.ndarray = np.random.default_rng([seed, epoch]).permutation(n)
+    return order
 
 
 def _caption(path: Path, fallback: str) -> str:

@@ -85,7 +85,7 @@ def train(recipe: DenoiserRecipe) -> Path | None:
     wrapped, optimizer = accelerator.prepare(network, optimizer)
     step_fn = torch.compile(wrapped) if recipe.compile else wrapped
     schedule = DiscreteSchedule.cosine()
-    alphas_cumprod = torch.from_numpy(schedule.alphas_cumprod).to(device)
+    alphas_cumprod = torch.from_numpy(schedule.alphas_cumprod).float().to(device)
     rank, world = accelerator.process_index, accelerator.num_processes
     end = min(recipe.steps, recipe.stop_at or recipe.steps)
     batches = loader(Batches(pictures, recipe.batch_size, range(first, end), rank, world), recipe.workers)
@@ -99,7 +99,7 @@ def train(recipe: DenoiserRecipe) -> Path | None:
         t, noise, kept = draw(generator, x0.shape, recipe.label_dropout, schedule.timesteps)
         captions = [c if k else "" for c, k in zip(captions, kept, strict=True)]
         x0, noise, t = x0.to(device), noise.to(device), t.to(device)
-        a = alphas_cumprod[t].float().view(-1, 1, 1, 1)
+        a = alphas_cumprod[t].view(-1, 1, 1, 1)
         alpha, sigma = a.sqrt(), (1 - a).sqrt()
         x_t = (alpha * x0 + sigma * noise).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):

@@ -109,7 +109,10 @@ class Runner:
 
     def run(self, comparison: Comparison, visitor: str) -> Iterator[Change]:
         """Run it, yielding what changes; an error ends it with a `problem` and leaves finished cells as they are."""
-        cancelled = self._stops.get(visitor, threading.Event()).is_set
+        if visitor not in self._stops:  # left while waiting for a turn
+            yield Change("Cancelled.")
+            return
+        cancelled = self._stops[visitor].is_set
         try:
             with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
                 yield from self._run(comparison, cancelled, Path(folder))
