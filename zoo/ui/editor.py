@@ -144,7 +144,7 @@ class MethodList:
         return usual, usual, drawn + 1, ""
 
     def _controls(self, place: Place) -> None:
-        @gr.render(
+        @gr.render(  # type: ignore[untyped-decorator]
             inputs=[place.opened, place.line],
             triggers=[place.drawn.change],
             queue=False,
