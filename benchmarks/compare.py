@@ -166,8 +166,8 @@ class Bench:
             self._call(min(rows, self.engine.max_rows))
             rows -= self.engine.max_rows
 
-    def check_same_pictures(self, images: int = 1, tolerance: float = 1e-3) -> None:
-        """The ways must make the same pictures in fp32, or their times mean nothing."""
+    def check_same_pictures(self, images: int = 1, tolerance: float = 2 / 255) -> None:
+        """In fp32 the ways must agree within one 8-bit grey level, or their times mean nothing."""
         mine, theirs = self.fused(images), self.diffusers(images)
         for cell, a, b in zip(GRID, mine, theirs, strict=True):
             worst = (a - b).abs().max().item()
