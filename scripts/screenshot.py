@@ -1,0 +1,65 @@
+"""Pictures of the page as it is now, for the README and for looking at: desktop and phone, light and dark.
+
+    python scripts/screenshot.py [--out docs/images] [--all]
+
+Prints how long the page took to start, and from Compare to the first preview and to the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.ui.browser import chromium, page_server
+
+PROMPT, SEEDS = "a red mushroom at night", "0..1"
+VIEWS = {
+    "page": ((1280, 900), "light"),
+    "page-dark": ((1280, 900), "dark"),
+    "phone": ((390, 844), "light"),
+    "phone-dark": ((390, 844), "dark"),
+}
+
+
+def main() -> None:
+    """Open the page, compare, take the pictures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    parser.add_argument("--all", action="store_true", help="not only the desktop, light")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    with page_server() as server, chromium() as browser:
+        print(f"start to address: {time.perf_counter() - started:.1f} s")
+        for name, ((width, height), scheme) in VIEWS.items():
+            if name != "page" and not arguments.all:
+                continue
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page.set_default_timeout(120_000)
+            opened = time.perf_counter()
+            page.goto(server.url)
+            page.wait_for_function("document.querySelectorAll('#examples button').length > 1")
+            print(f"{name}: open to usable {time.perf_counter() - opened:.1f} s", end=", ")
+            page.fill("#prompt textarea, #prompt input", PROMPT)
+            page.fill("#seeds textarea, #seeds input", SEEDS)
+            pressed = time.perf_counter()
+            page.click("#compare")
+            page.wait_for_function("document.querySelectorAll('.zoo-cell img').length > 0")
+            print(f"Compare to first preview {time.perf_counter() - pressed:.1f} s", end=", ")
+            page.wait_for_function("document.querySelectorAll('.zoo-cell[data-state=done]').length == 4")
+            print(f"to the end {time.perf_counter() - pressed:.1f} s")
+            page.wait_for_timeout(800)
+            page.evaluate("window.scrollTo(0, 0)")
+            page.wait_for_timeout(300)
+            page.screenshot(path=str(arguments.out / f"{name}.png"), full_page=width < 600)
+            page.close()
+
+
+if __name__ == "__main__":
+    main()
