@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REDRAW_SECONDS = 0.12
+REDRAW_SECONDS = 0.2
 """The page is redrawn no more often than this, or the browser falls behind."""
 
 
