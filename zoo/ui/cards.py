@@ -64,6 +64,11 @@ def card(
     )
 
 
+def grid(cells: Sequence[str]) -> str:
+    """The cells side by side."""
+    return f'<div class="zoo-grid">{"".join(cells)}</div>'
+
+
 def notices(lines: Sequence[str]) -> str:
     """What the person should know about the prompt."""
     return "".join(f'<p class="zoo-notice" role="status">{html.escape(line)}</p>' for line in lines)

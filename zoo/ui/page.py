@@ -12,7 +12,7 @@ from zoo.planning import load_model
 from zoo.registry import Registry
 from zoo.ui import api, cards, plugins_tab
 from zoo.ui.editor import QUIET, MethodList
-from zoo.ui.request import MAX_METHODS, comparison_from
+from zoo.ui.request import comparison_from
 from zoo.ui.running import Runner
 
 ACCELERATOR = "accelerator"
@@ -99,8 +99,8 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
             problem = gr.HTML("", elem_id="problem")
             notices = gr.HTML("", elem_id="notices")
             summary = gr.HTML(cards.summary("Press Compare: every method starts from the same noise."))
-            with gr.Row(elem_id="zoo-grid"):
-                cells = [gr.HTML("", elem_classes="zoo-place") for _ in range(MAX_METHODS)]
+            # One component, not one a cell: the browser's work at every redraw grows with the number of outputs.
+            grid = gr.HTML("", elem_id="zoo-grid")
             archive = gr.DownloadButton(
                 "Download everything (zip)", interactive=False, size="sm", elem_id="download"
             )
@@ -117,7 +117,6 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
             return {problem: cards.problem(str(error)), asked: None}
         if not runner.begin(str(request.session_hash)):
             return {problem: cards.problem("A comparison is running: cancel it first."), asked: None}
-        queued = runner.queued(comparison)
         return {
             asked: comparison.model_dump_json(),
             problem: "",
@@ -126,7 +125,7 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
             compare: gr.Button(interactive=False),
             cancel: gr.Button(interactive=True),
             archive: gr.DownloadButton(interactive=False),
-            **{cell: queued.get(i, "") for i, cell in enumerate(cells)},
+            grid: cards.grid(runner.queued(comparison)),
         }
 
     def run(request: gr.Request, asked: str | None) -> Iterator[dict[Any, Any]]:
@@ -135,7 +134,8 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
             return
         for change in runner.run(Comparison.model_validate_json(asked), str(request.session_hash)):
             update: dict[Any, Any] = {summary: cards.summary(change.status, change.noise)}
-            update.update({cells[i]: text for i, text in change.cards.items()})
+            if change.cards is not None:
+                update[grid] = cards.grid(change.cards)
             if change.notices:
                 update[notices] = cards.notices(change.notices)
             if change.problem:
@@ -151,8 +151,10 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
         runner.forget(str(request.session_hash))
         return gr.Button(interactive=True), gr.Button(interactive=False)
 
-    outputs = [asked, problem, notices, summary, compare, cancel, archive, *cells]
-    compare.click(
+    outputs = [asked, problem, notices, summary, compare, cancel, archive, grid]
+    asks = [compare.click, prompt.submit, negative.submit, seeds.submit]
+    gr.on(
+        asks,
         prepare,
         [model, prompt, negative, seeds, alone, *chosen.inputs],
         outputs,
@@ -167,7 +169,7 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
         show_progress="hidden",
         api_visibility="private",
     ).then(finish, asked, [compare, cancel], **QUIET)
-    compare.click(None, js=TO_CELLS, **QUIET)
+    gr.on(asks, None, js=TO_CELLS, **QUIET)
 
     def stop(request: gr.Request) -> tuple[Any, str]:
         runner.stop(str(request.session_hash))

@@ -7,11 +7,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.comparison import CellResult, Comparison, ComparisonResult, Event, stream
+from zoo.comparison import CellResult, Comparison, ComparisonResult, stream
 from zoo.planning import load_model
 from zoo.registry import Registry
 from zoo.ui import cards, methods
@@ -33,7 +33,7 @@ class Change:
 
     Attributes:
         status: one line on the whole comparison.
-        cards: HTML of the cells that changed, by index.
+        cards: HTML of every cell, if one has changed.
         noise: hash of the start noise; "" before it is known.
         notices: what to know about the prompt.
         problem: why nothing, or nothing more, is run.
@@ -41,7 +41,7 @@ class Change:
     """
 
     status: str
-    cards: dict[int, str] = field(default_factory=dict)
+    cards: list[str] | None = None
     noise: str = ""
     notices: tuple[str, ...] = ()
     problem: str = ""
@@ -94,14 +94,14 @@ class Runner:
         self.stop(visitor)
         self._stops.pop(visitor, None)
 
-    def queued(self, comparison: Comparison) -> dict[int, str]:
+    def queued(self, comparison: Comparison) -> list[str]:
         """The cells before anything has run."""
-        return {
-            i: cards.card(
+        return [
+            cards.card(
                 self.title(str(line)), CellResult(str(line), "queued"), comparison.seeds, comparison.timing
             )
-            for i, line in enumerate(comparison.cells)
-        }
+            for line in comparison.cells
+        ]
 
     def title(self, line: str) -> str:
         """A method in words."""
@@ -159,6 +159,7 @@ class Runner:
     def _drawn(self, events: Any, comparison: Comparison, store: Store) -> Any:
         """Draw events, those since the last drawing at once; returns the result."""
         titles = [self.title(str(line)) for line in comparison.cells]
+        drawn = self.queued(comparison)
         ended: set[int] = set()
         noise = ""
         looks = in_background(events, pause=REDRAW_SECONDS)
@@ -173,17 +174,16 @@ class Runner:
                 if event.kind != "progress":
                     ended.add(event.cell)
                     store.add(event.cell, event.result)
-            latest = {event.cell: event for event in seen}
-            yield self._change(latest, titles, comparison, len(ended), noise)
-
-    def _change(
-        self, latest: dict[int, Event], titles: list[str], comparison: Comparison, ended: int, noise: str
-    ) -> Change:
-        drawn = {
-            i: cards.card(titles[i], event.result, comparison.seeds, comparison.timing, event, event.preview)
-            for i, event in latest.items()
-        }
-        return Change(f"{ended} of {len(titles)} cells have ended …", drawn, noise)
+            for event in {event.cell: event for event in seen}.values():
+                drawn[event.cell] = cards.card(
+                    titles[event.cell],
+                    event.result,
+                    comparison.seeds,
+                    comparison.timing,
+                    event,
+                    event.preview,
+                )
+            yield Change(f"{len(ended)} of {len(titles)} cells have ended …", list(drawn), noise)
 
 
 def _noise(cells: tuple[CellResult, ...]) -> str:

@@ -73,13 +73,11 @@ CSS = """
 .zoo-summary { display: flex; align-items: baseline; flex-wrap: wrap; gap: 4px 24px; justify-content: space-between; margin: 0;
   font-size: .9rem; color: var(--body-text-color-subdued); }
 
-#zoo-grid { display: grid; gap: 12px; align-items: start;
+.zoo-grid { display: grid; gap: 12px; align-items: start;
   grid-template-columns: repeat(auto-fill, minmax(min(184px, calc(50% - 6px)), 1fr)); }
-#zoo-grid:has([data-count=few]) { grid-template-columns: repeat(auto-fill, minmax(min(272px, 100%), 1fr)); }
-#zoo-grid:has([data-count=many]) { grid-template-columns: 1fr; }
-.zoo-place { min-width: 0 !important; width: 100%; }
-.zoo-place:not(:has(.zoo-cell)) { display: none; }
-.zoo-cell { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 10px;
+.zoo-grid:has([data-count=few]) { grid-template-columns: repeat(auto-fill, minmax(min(272px, 100%), 1fr)); }
+.zoo-grid:has([data-count=many]) { grid-template-columns: 1fr; }
+.zoo-cell { min-width: 0; border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 10px;
   background: var(--background-fill-primary); }
 .zoo-cell header { height: 5.4rem; overflow: hidden; }
 [data-count=few] header { height: 3.9rem; }
