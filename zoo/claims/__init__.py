@@ -1,0 +1,1 @@
+"""What the papers say about samplers, measured on the bundled model: `zoo claims`."""
