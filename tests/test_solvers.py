@@ -33,6 +33,9 @@ CLEAN = Level(1.0, 0.0, None)
 SCHEDULES = pytest.mark.parametrize(
     "schedule", [DiscreteSchedule.linear(), KarrasSchedule()], ids=["VP", "VE"]
 )
+SOLVERS = pytest.mark.parametrize(
+    "line", ["euler", "heun", "dpmpp_2m", "unipc order=1", "unipc order=3", "unipc variant=bh1"]
+)
 
 
 def make(line: str) -> Sampler:
@@ -114,32 +117,33 @@ def test_evaluations_are_one_a_step_and_for_heun_two_but_at_the_last(steps, sche
         assert cell.nfe == {"denoiser": 2 * steps - 1 if "Heun" in type(cell.sampler).__name__ else steps}
 
 
-@pytest.mark.parametrize("line", ["euler", "heun", "dpmpp_2m", "unipc order=3", "unipc variant=bh1"])
-def test_one_step_is_the_predicted_data(line, start):
-    levels = make(f"{line} steps=1").levels(DiscreteSchedule.cosine())
-    found, _ = by_hand(make(f"{line} steps=1"), start, levels, lambda x, level: x / 3)
-    torch.testing.assert_close(found, start / 3)
-
-
 @SCHEDULES
-@pytest.mark.parametrize("line", ["euler", "heun", "dpmpp_2m", "unipc order=3", "unipc variant=bh1"])
-def test_the_last_step_is_first_order_onto_whatever_level_is_clean(line, schedule, start):
-    """Where the clean level keeps some noise, as in Stable Diffusion, the sample is that of the last prediction."""
-    levels = make(f"{line} steps=5").levels(schedule)
-    clean = Level(levels[-2].alpha, levels[-2].sigma / 2, None)
+@SOLVERS
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_the_last_step_is_first_order(steps, line, schedule, start):
+    """Onto a level without noise log-SNR is infinite: the sample is the last predicted data."""
     answers = []
 
     def answer(x, level):
         answers.append(x.sin())
         return answers[-1]
 
-    found, asked = by_hand(make(line), start, Levels([*levels[:-1], clean]), answer)
-    x, t = asked[-1].x, asked[-1].level
-    if line.startswith("unipc"):  # it has corrected x after asking
-        x = (found - clean.alpha * answers[-1]) / (clean.sigma / t.sigma) + t.alpha * answers[-1]
-        assert 0 < (x - asked[-1].x).abs().max() < 0.1
-    eps = (x - t.alpha * answers[-1]) / t.sigma
-    torch.testing.assert_close(found, clean.alpha * answers[-1] + clean.sigma * eps)
+    sampler = make(f"{line} steps={steps}")
+    found, _ = by_hand(sampler, start, sampler.levels(schedule), answer)
+    torch.testing.assert_close(found, answers[-1])
+
+
+@SOLVERS
+def test_the_clean_level_may_keep_some_noise(line, start):
+    """As in Stable Diffusion; with leading spacing the last step goes nowhere."""
+    alphas_cumprod = DiscreteSchedule.scaled_linear().alphas_cumprod
+    level = DiscreteSchedule(alphas_cumprod).level(0)
+    schedule = DiscreteSchedule(alphas_cumprod, Level(level.alpha, level.sigma, None))
+    sampler = make(f"{line} steps=5")
+    for levels in (sampler.levels(schedule), schedule.levels(5, "leading")):
+        found, _ = by_hand(sampler, start, levels, lambda x, level: torch.ones_like(x))
+        noise = (start - levels[0].alpha) / levels[0].sigma
+        torch.testing.assert_close(found, level.alpha + level.sigma * noise, rtol=1e-6, atol=1e-9)
 
 
 @SCHEDULES
@@ -150,7 +154,7 @@ def test_euler_is_ddim_at_the_same_levels(schedule):
     x = x * schedule.start_scale(levels[0])
 
     def answer(x, level):
-        output = model(x, torch.full((len(x),), level.t), [""] * len(x))
+        output = model(x, torch.full((len(x),), level.t, dtype=x.dtype), [""] * len(x))
         return (level.alpha * x - level.sigma * output) / (level.alpha**2 + level.sigma**2)
 
     expected, _ = by_hand(DDIM(), x, levels, answer)
@@ -192,7 +196,6 @@ def test_it_equals_diffusers(line, name, options, steps, schedule):
     scheduler = getattr(diffusers, name)(prediction_type="v_prediction", **options)
     expected = by_diffusers(scheduler, model, make(f"{line} steps={steps}").levels(model.schedule))
     found = sample(model, f"{line} steps={steps}", SEEDS)
-    print(float((found - expected).abs().max()), float(found.abs().max()))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
@@ -219,10 +222,7 @@ def test_levels_are_those_of_karras_as_far_as_the_model_has_them(line, schedule)
     levels = make(f"{line} steps=7 rho=3 sigma_max=300 sigma_min=0.0001").levels(schedule)
     least, greatest = schedule.sigma_range
     ramp = np.linspace(greatest ** (1 / 3), least ** (1 / 3), 7) ** 3
-    np.testing.assert_allclose([level.sigma / level.alpha for level in levels], [*ramp, 0], rtol=1e-9)
-    levels = make(f"{line} steps=7 sigma_max=5 sigma_min=0.1").levels(schedule)
-    assert levels[0].sigma / levels[0].alpha == pytest.approx(5)
-    assert levels[-2].sigma / levels[-2].alpha == pytest.approx(0.1)
+    np.testing.assert_allclose([level.sigma / level.alpha for level in levels], [*ramp, 0], rtol=1e-7)
     for level in levels[:-1]:
         assert schedule.level(level.t).sigma == pytest.approx(level.sigma)
 
@@ -273,7 +273,7 @@ def test_churn_keeps_a_single_data_point_exact(line, schedule):
     sampler = make(f"{line} steps=6 churn=2 churn_min=0.1 churn_max=20")
     levels = sampler.levels(schedule)
     m = torch.tensor([1.0, -2.0], dtype=torch.float64)
-    draw, x = unit_gaussian_draws(10_000, 2)
+    draw, x = unit_gaussian_draws(4000, 2)
     x = levels[0].alpha * m + levels[0].sigma * x
     found, asked = by_hand(sampler, x, levels, lambda x, level: m.expand_as(x), draw)
     for query in asked:
@@ -290,10 +290,10 @@ def test_churn_noise_scales_what_is_added(start):
 
 
 @SCHEDULES
-@pytest.mark.parametrize(("line", "steps"), [("euler", 400), ("heun", 60)])
-def test_churned_samples_are_those_of_the_data(line, steps, schedule):
+@pytest.mark.parametrize("line", ["euler steps=200", "heun steps=40"])
+def test_churned_samples_are_those_of_the_data(line, schedule):
     model = leaning_mixture(schedule)
-    sampler = make(f"{line} steps={steps} churn={steps / 4} churn_max=100")
+    sampler = make(f"{line} churn=8 churn_max=100")
     draw, x = unit_gaussian_draws(4000, 2)
     levels = sampler.levels(schedule)
     x = x * schedule.start_scale(levels[0])

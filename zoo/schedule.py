@@ -209,7 +209,9 @@ class DiscreteSchedule(Schedule):
     def level_at(self, log_snr: float) -> Level:
         """The (fractional) t of a log-SNR within the chain; a little outside is the nearest end."""
         t = float(np.interp(-log_snr, -self._log_snr, np.arange(self.timesteps)))
-        return self.level(t)
+        return self.level(
+            round(t, 9)
+        )  # a timestep's own log-SNR finds that timestep, whatever its last digit
 
     def levels(self, steps: int, spacing: str = "trailing") -> Levels:
         """Timesteps by spacing, for N = `steps` of T:
