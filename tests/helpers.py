@@ -155,3 +155,21 @@ def leaning_mixture(schedule: Schedule | None = None, prediction: str = "x0") ->
         schedule=schedule,
         prediction=prediction,
     )
+
+
+def unit_gaussian_draws(n: int, d: int, seed: int = 0):
+    """A function that draws unit noise, and the start state, (n, d)."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw():
+        return torch.randn(n, d, dtype=torch.float64, generator=generator)
+
+    return draw, draw()
+
+
+def assert_moments(samples: torch.Tensor, mean: torch.Tensor, covariance: torch.Tensor) -> None:
+    """Mean and covariance within five standard errors of the sample's size."""
+    n = len(samples)
+    products = (samples - mean)[:, :, None] * (samples - mean)[:, None, :]
+    assert ((samples.mean(0) - mean).abs() < 5 * samples.std(0) / n**0.5).all()
+    assert ((products.mean(0) - covariance).abs() < 5 * products.std(0) / n**0.5).all()

@@ -131,6 +131,27 @@ def test_level_at_finds_the_level_of_a_log_snr(schedule, t):
     assert found.log_snr == pytest.approx(level.log_snr, abs=1e-6)
 
 
+@pytest.mark.parametrize("timesteps", [1, 2, 7, 100, 1000])
+def test_karras_levels_end_at_the_chains_own(timesteps):
+    for make in (DiscreteSchedule.linear, DiscreteSchedule.scaled_linear, DiscreteSchedule.cosine):
+        schedule = make(timesteps)
+        levels = schedule.levels(min(timesteps, 13), "karras")
+        assert levels[0] == schedule.level(timesteps - 1)
+        assert levels[-2] == schedule.level(0)
+        assert schedule.level_at_sigma(1e9) == schedule.level(timesteps - 1)
+        assert schedule.level_at_sigma(1e-9) == schedule.level(0)
+        assert levels.schedule is schedule
+
+
+def test_karras_levels_keep_within_the_asked_range():
+    for schedule in (DiscreteSchedule.cosine(), KarrasSchedule()):
+        levels = schedule.karras_levels(13, sigma_min=0.1, sigma_max=5, rho=3)
+        sigmas = [level.sigma / level.alpha for level in levels]
+        np.testing.assert_allclose(
+            sigmas, [*np.linspace(5 ** (1 / 3), 0.1 ** (1 / 3), 13) ** 3, 0], rtol=1e-7
+        )
+
+
 def test_fractional_levels_lie_between_their_neighbours():
     schedule = DiscreteSchedule.cosine()
     log_snrs = [schedule.level(t).log_snr for t in (12, 12.25, 12.5, 13)]
@@ -192,6 +213,12 @@ def test_levels_refuse_what_does_not_descend():
         (lambda: KarrasSchedule().levels(5, "even"), "unknown spacing 'even'; there are trailing, leading"),
         (lambda: KarrasSchedule().levels(0), "steps must be at least 1, got 0"),
         (lambda: KarrasSchedule(2.0, 1.0), "0 < sigma_min < sigma_max is needed, got 2.0 and 1.0"),
+        (
+            lambda: DiscreteSchedule.linear().karras_levels(5, sigma_max=0.005),
+            "no 5 levels lie between sigma_min=0 and sigma_max=0.005 on this model, whose sigma/alpha is within 0.01",
+        ),
+        (lambda: KarrasSchedule().karras_levels(0), "steps must be at least 1, got 0"),
+        (lambda: DiscreteSchedule.linear(10).karras_levels(11), "steps must be within 1 … 10 on this model"),
         (lambda: DiscreteSchedule.linear().level(1000), "t must be within 0 … 999, got 1000"),
         (lambda: DiscreteSchedule.linear().level(-1), "t must be within 0 … 999, got -1"),
         (lambda: DiscreteSchedule([0.5, 0.6]), "strictly descending list within"),

@@ -18,6 +18,7 @@ from zoo.hookspecs import (
     SamplerSpec,
     hookimpl,
 )
+from zoo.karras import KarrasSampler
 from zoo.method import Method
 from zoo.model import Model
 from zoo.prediction import Prediction
@@ -38,6 +39,7 @@ __all__ = [
     "DiscreteSchedule",
     "Event",
     "Field",
+    "KarrasSampler",
     "KarrasSchedule",
     "Level",
     "Levels",

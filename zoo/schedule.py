@@ -46,9 +46,14 @@ class Level:
 
 
 class Levels(Sequence[Level]):
-    """The descending list that a sampler visits; its last entry is the model's clean level."""
+    """The descending list that a sampler visits; its last entry is the model's clean level.
 
-    def __init__(self, levels: Sequence[Level]) -> None:
+    Args:
+        levels: noisiest first.
+        schedule: where they are from, for samplers that also ask in between; a list made by hand has none.
+    """
+
+    def __init__(self, levels: Sequence[Level], schedule: Schedule | None = None) -> None:
         if len(levels) < 2:
             raise ValueError(f"levels need a start and an end, got {len(levels)} of them")
         for noisier, cleaner in itertools.pairwise(levels):
@@ -56,7 +61,7 @@ class Levels(Sequence[Level]):
             equal = cleaner.is_clean and noisier.log_snr == cleaner.log_snr
             if noisier.log_snr >= cleaner.log_snr and not equal:
                 raise ValueError(f"levels must descend in noise, but {cleaner} follows {noisier}")
-        self._levels = tuple(levels)
+        self._levels, self.schedule = tuple(levels), schedule
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]
         return self._levels[index]
@@ -86,6 +91,46 @@ class Schedule(ABC):
     @abstractmethod
     def level_at(self, log_snr: float) -> Level:
         """The level with this log-SNR, in this schedule's own scaling and time."""
+
+    @property
+    @abstractmethod
+    def sigma_range(self) -> tuple[float, float]:
+        """The least and the greatest sigma/alpha of its noisy levels."""
+
+    def level_at_sigma(self, sigma: float) -> Level:
+        """The level with this sigma/alpha; outside `sigma_range` its nearest end."""
+        low, high = self.sigma_range
+        return self.level_at(-2 * math.log(min(max(sigma, low), high)))
+
+    def karras_levels(
+        self, steps: int, sigma_min: float = 0.0, sigma_max: float = math.inf, rho: float = 7.0
+    ) -> Levels:
+        """`steps` levels evenly in (sigma/alpha)^(1/ρ), then the clean one (Karras et al. 2022, arXiv:2206.00364).
+
+        They reach from sigma_max to sigma_min, or as far as this schedule does.
+
+        Raises:
+            ValueError: `steps` is not possible on this schedule, or it has no levels in this range.
+        """
+        self.check_steps(steps)
+        least, greatest = self.sigma_range
+        low, high = max(sigma_min, least), min(sigma_max, greatest)
+        if low > high or (low == high and steps > 1):
+            raise ValueError(
+                f"no {steps} levels lie between sigma_min={sigma_min:g} and sigma_max={sigma_max:g} on this "
+                f"model, whose sigma/alpha is within {least:.3g} … {greatest:.3g}"
+            )
+        sigmas = karras_sigmas(steps, low, high, rho)
+        return Levels([*(self.level_at_sigma(float(sigma)) for sigma in sigmas), self.clean], self)
+
+    def check_steps(self, steps: int) -> None:
+        """Refuse a number of steps that is impossible on this schedule.
+
+        Raises:
+            ValueError: says which are possible.
+        """
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
 
     @abstractmethod
     def levels(self, steps: int, spacing: str = "trailing") -> Levels:
@@ -164,7 +209,9 @@ class DiscreteSchedule(Schedule):
     def level_at(self, log_snr: float) -> Level:
         """The (fractional) t of a log-SNR within the chain; a little outside is the nearest end."""
         t = float(np.interp(-log_snr, -self._log_snr, np.arange(self.timesteps)))
-        return self.level(t)
+        return self.level(
+            round(t, 9)
+        )  # a timestep's own log-SNR finds that timestep, whatever its last digit
 
     def levels(self, steps: int, spacing: str = "trailing") -> Levels:
         """Timesteps by spacing, for N = `steps` of T:
@@ -179,18 +226,19 @@ class DiscreteSchedule(Schedule):
         One step with leading, linspace or quadratic starts at T − 1 too: their formulas would give t = 0, the
         cleanest level, which pure noise is not.
         """
+        self.check_steps(steps)
+        if spacing == "karras":
+            return self.karras_levels(steps)
+        ts = _timesteps(steps, self.timesteps, spacing)
+        return Levels([*(self.level(t) for t in ts), self.clean], self)
+
+    def check_steps(self, steps: int) -> None:
         if not 1 <= steps <= self.timesteps:
             raise ValueError(f"steps must be within 1 … {self.timesteps} on this model, got {steps}")
-        if spacing == "karras":
-            return self._karras_levels(steps)
-        ts = _timesteps(steps, self.timesteps, spacing)
-        return Levels([*(self.level(t) for t in ts), self.clean])
 
-    def _karras_levels(self, steps: int) -> Levels:
-        ratios = np.exp(-self._log_snr[[-1, 0]] / 2)
-        log_snrs = -2 * np.log(karras_sigmas(steps, sigma_min=ratios[1], sigma_max=ratios[0]))
-        log_snrs = np.clip(log_snrs, self._log_snr[-1], self._log_snr[0])
-        return Levels([*(self.level_at(float(log_snr)) for log_snr in log_snrs), self.clean])
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        return math.exp(-self._log_snr[0] / 2), math.exp(-self._log_snr[-1] / 2)
 
     def start_scale(self, level: Level) -> float:
         """1: a variance-preserving chain starts from N(0, I)."""
@@ -223,10 +271,13 @@ class KarrasSchedule(Schedule):
         """
         if spacing not in SPACINGS:
             raise ValueError(_unknown_spacing(spacing))
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}")
+        self.check_steps(steps)
         sigmas = karras_sigmas(steps, self.sigma_min, self.sigma_max, self.rho)
-        return Levels([*(self.level(float(sigma)) for sigma in sigmas), self.clean])
+        return Levels([*(self.level(float(sigma)) for sigma in sigmas), self.clean], self)
+
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        return self.sigma_min, self.sigma_max
 
     def start_scale(self, level: Level) -> float:
         """sigma: the data is negligible beside it."""

@@ -10,7 +10,16 @@ import pytest
 import torch
 from zoo.builtins.ddpm import DDPM
 
-from tests.helpers import PixelModel, UnboundedModel, by_hand, leaning_mixture, random_network, sample
+from tests.helpers import (
+    PixelModel,
+    UnboundedModel,
+    assert_moments,
+    by_hand,
+    leaning_mixture,
+    random_network,
+    sample,
+    unit_gaussian_draws,
+)
 from zoo.noise import unit_noise
 from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level, Levels
 
@@ -19,16 +28,6 @@ SEEDS = (0, 5)
 
 def ddpm(**params) -> DDPM:
     return DDPM(DDPM.Params(**params))
-
-
-def unit_gaussian_draws(n: int, d: int, seed: int = 0):
-    """A function that draws unit noise, and the start state, (n, d)."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw():
-        return torch.randn(n, d, dtype=torch.float64, generator=generator)
-
-    return draw, draw()
 
 
 def by_diffusers(model, steps: int, variance: str, clip: bool, monkeypatch) -> torch.Tensor:
@@ -107,14 +106,6 @@ def test_respaced_betas_are_those_of_the_shortened_chain():
         expected = math.sqrt(1 - betas[i]) * (1 - alphas_cumprod[i + 1]) / (1 - alphas_cumprod[i])
         assert float(shrunk - noise) == pytest.approx(expected)
         assert asked[0].level.t == kept[i]
-
-
-def assert_moments(samples: torch.Tensor, mean: torch.Tensor, covariance: torch.Tensor) -> None:
-    """Mean and covariance within five standard errors of the sample's size."""
-    n = len(samples)
-    products = (samples - mean)[:, :, None] * (samples - mean)[:, None, :]
-    assert ((samples.mean(0) - mean).abs() < 5 * samples.std(0) / n**0.5).all()
-    assert ((products.mean(0) - covariance).abs() < 5 * products.std(0) / n**0.5).all()
 
 
 @pytest.mark.parametrize("condition", [0, None], ids=["gaussian", "mixture"])

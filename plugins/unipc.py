@@ -1,0 +1,85 @@
+"""UniPC: a multistep predictor, and a corrector that costs no evaluation of its own.
+
+Zhao, Bai, Rao, Zhou, Lu 2023, "UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion
+Models", arXiv:2302.04867: the multistep form, in data prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from zoo import Field, Query, Sampler, SamplerSpec, Spacing, hookimpl
+
+
+class UniPC(Sampler):
+    """x_s = (sigma_s/sigma_t)·x + alpha_s·[M_0·x0_t + Σ_m c_m·(x0_m − x0_t)/r_m] from level t to the next s, where
+
+    h = λ_s − λ_t,    r_m = (λ_m − λ_t)/h,    λ = log(alpha/sigma),
+
+    and m runs over earlier levels, order − 1 of them (the predictor, UniP). When the network has answered at s,
+    the step is made again with m = s among them (the corrector, UniC), one order better. The weights c solve
+
+    Σ_m r_m^{k−1}·c_m = M_k,    M_k = ∫_0^h e^{u−h}·(u/h)^k du,    k = 1, 2, …,
+
+    so that polynomials in λ are integrated exactly; a single weight is B(h)/2, with B(h) = h (bh1) or
+    1 − e^{−h} (bh2). The order grows with the number of earlier levels, and falls to one towards the clean
+    level, where h = ∞.
+    """
+
+    class Params(Sampler.Params):
+        steps: int = Field(20, ge=1, le=1000, title="Steps", description="how many levels are visited")
+        order: int = Field(
+            2, ge=1, le=3, title="Order", description="of the predictor; the corrector adds one"
+        )
+        variant: Literal["bh1", "bh2"] = Field("bh2", title="Variant", description="B(h) = h or 1 − e^{−h}")
+        spacing: Spacing = Field("trailing", title="Spacing", description="which levels are visited")
+
+    params: Params
+
+    def sample(self, x, levels, noise):
+        known = []  # (level, x0) of the levels visited, the last one first
+        start, order = x, 0
+        for i, (t, s) in enumerate(levels.pairs()):
+            x0 = (yield Query(x, t)).x0
+            if known:
+                x = self.step(start, t, known[0], [*known[1:order], (t, x0)])
+            known = [(t, x0), *known[:2]]
+            start, order = x, min(self.params.order, i + 1, levels.steps - i)
+            x = self.step(start, s, known[0], known[1:order])
+        return x
+
+    def step(self, x, s, current, others):
+        """One step from the current (level, x0) to level s, using the others."""
+        t, x0 = current
+        h = (s.log_snr - t.log_snr) / 2
+        total = -math.expm1(-h) * x0
+        if others:
+            rs = [(level.log_snr - t.log_snr) / 2 / h for level, _ in others]
+            for (_, x0_m), r, c in zip(others, rs, self.weights(rs, h), strict=True):
+                total = total + float(c) / r * (x0_m - x0)
+        return (s.sigma / t.sigma) * x + s.alpha * total
+
+    def weights(self, rs, h):
+        """The c_m of the nodes r_m."""
+        if len(rs) == 1:
+            return [(h if self.params.variant == "bh1" else -math.expm1(-h)) / 2]
+        moments = [-math.expm1(-h)]
+        for k in range(1, len(rs) + 1):
+            moments.append(1 - k * moments[-1] / h)
+        return np.linalg.solve(np.vander(rs, increasing=True).T, moments[1:])
+
+
+@hookimpl
+def register_samplers():
+    return [
+        SamplerSpec(
+            "unipc",
+            UniPC,
+            title="UniPC",
+            summary="Multistep predictor and corrector in log-SNR: up to third order at one evaluation a step.",
+            paper="2302.04867",
+        )
+    ]
