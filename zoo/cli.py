@@ -203,7 +203,7 @@ def _comparison(arguments: argparse.Namespace) -> Comparison:
 
 def _problem(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{where}: {problem['msg']}".removeprefix(": ").replace("Value error, ", "", 1)
 
 
 def _limits(arguments: argparse.Namespace) -> Any:

@@ -39,9 +39,7 @@ class TextToPixels(Model):
         scheduler = self._config("scheduler/scheduler_config.json")
         self.shape = (unet["in_channels"], unet["sample_size"], unet["sample_size"])
         self.schedule: Schedule = _schedule(scheduler)
-        found = [path.parent for role in ROLES for path in self.folder.glob(f"{role}/config.json")]
-        roles = [path.relative_to(self.folder).as_posix() for path in found]
-        self.roles = tuple(sorted(roles, key=lambda role: (len(role), role)))
+        self.roles = tuple(role for pattern in ROLES for role in _found(self.folder, pattern))
         kind = {"v_prediction": "v", "epsilon": "eps", "sample": "x0"}[scheduler["prediction_type"]]
         self._kinds = {role: self._student_kind(role) or kind for role in self.roles}
         self._networks: dict[tuple[str, torch.device, torch.dtype], UNet] = {}
@@ -182,6 +180,12 @@ def build() -> TextToPixels:
         title="Tiny World",
         summary="4 M parameters, 32 × 32 pixels: ten kinds of thing, six colours, five scenes.",
     )
+
+
+def _found(folder: Path, pattern: str) -> list[str]:
+    """The parts of a model's folder that match and hold a network, distilled/8 before distilled/16."""
+    parts = [path.parent.relative_to(folder).as_posix() for path in folder.glob(f"{pattern}/config.json")]
+    return sorted(parts, key=lambda part: (len(part), part))
 
 
 def _schedule(config: dict[str, Any]) -> DiscreteSchedule:

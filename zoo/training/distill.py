@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from zoo.models.tinyworld import STUDENT_CARD, WEIGHTS, TextToPixels, weights_fi
 from zoo.schedule import Schedule
 from zoo.training.data import Batches, CaptionedPictures, loader, open_pictures, save_sheet
 from zoo.training.denoiser import draw
-from zoo.training.loop import fit
+from zoo.training.loop import Fitted, fit
 from zoo.training.recipe import Recipe, keyed_generator
 
 MOST_STEPS_SHIPPED = 8
@@ -155,6 +156,45 @@ class Halving:
         return (self.weight[2 * i] * (target - x0).square()).mean()
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """A network to distil, with the text encoder that its students share.
+
+    Attributes:
+        network: a `UNet2DConditionModel`.
+        kind: what it predicts, v or x0.
+    """
+
+    network: Any
+    kind: str
+    tokenizer: Any
+    text_encoder: Any
+
+    @torch.no_grad()
+    def embed(self, captions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The captions' embeddings (B, length, width), and as many of the empty caption, encoded once."""
+        text = encode(self.tokenizer, self.text_encoder, [*captions, ""])
+        return text[:-1], text[-1:].expand_as(text[:-1])
+
+    def predictor(
+        self, halving: Halving, text: torch.Tensor, empty: torch.Tensor, guidance: float
+    ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """x0 from (z, k) under these embeddings, guided but not clipped: empty + guidance·(text − empty)."""
+
+        @torch.no_grad()
+        def predict(z: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+            t = halving.t[k]
+            if guidance == 1:
+                output = _ask(self.network, z, t, text)
+            else:
+                both = _ask(self.network, torch.cat([z, z]), torch.cat([t, t]), torch.cat([text, empty]))
+                towards, without = both.chunk(2)
+                output = without + guidance * (towards - without)
+            return halving.x0(self.kind, output, z, k)
+
+        return predict
+
+
 def train(recipe: DistillRecipe) -> Path | None:
     """Distil, or go on from the last checkpoint; returns the model's folder, None if stopped early.
 
@@ -164,29 +204,19 @@ def train(recipe: DistillRecipe) -> Path | None:
     """
     from accelerate import Accelerator
 
+    accelerator = Accelerator()
     folder = recipe.teacher or WEIGHTS / "tinyworld"
     original = TextToPixels(folder, name=str(folder), title=folder.name)
-    kind = original.prediction_kind("denoiser")
-    if kind not in ("v", "x0"):
-        raise ValueError(f"{folder} predicts {kind}; progressive distillation needs a teacher of v or x0")
-    if original.shape[-1] != recipe.size:
-        raise ValueError(
-            f"{folder} makes pictures of {original.shape[-1]} pixels, not {recipe.size}: see --size"
-        )
-    accelerator = Accelerator()
-    device = accelerator.device
-    tokenizer, text_encoder = original.text_parts()
-    text_encoder.to(device)
-    teacher = original.network("denoiser", device, torch.float32).module
+    teacher = _open_teacher(original, recipe, accelerator.device)
     pictures = open_pictures(recipe.data, recipe.seed, recipe.size)
     model = recipe.out / "model"
     if accelerator.is_main_process:
         for part in ("denoiser", "text_encoder", "tokenizer", "scheduler"):
             shutil.copytree(folder / part, model / part, dirs_exist_ok=True)
     source = weights_fingerprint(folder, ("denoiser", "text_encoder"))
-    facts: dict[str, Any] = {"teacher's weights": source}
+    facts: dict[str, Any] = {"weights of the teacher": source}
     before, seconds = 0, 0.0
-    for place, (n, updates) in enumerate(zip(recipe.halvings, recipe.updates, strict=True)):
+    for n, updates in zip(recipe.halvings, recipe.updates, strict=True):
         if recipe.stop_at is not None and recipe.stop_at <= before:
             return None
         own = HalvingRecipe(
@@ -196,25 +226,24 @@ def train(recipe: DistillRecipe) -> Path | None:
             steps=updates,
             stop_at=None if recipe.stop_at is None else recipe.stop_at - before,
             student_steps=n,
-            guidance=recipe.guidance if place == 0 else 1.0,
-            teacher_weights=_hash(teacher, text_encoder),
+            guidance=recipe.guidance if n == recipe.start else 1.0,
+            teacher_weights=_hash(teacher.network, teacher.text_encoder),
         )
         accelerator.print(f"{2 * n} → {n} steps")
-        student = _student(teacher, keep_output=kind == recipe.prediction)
-        halving = Halving(original.schedule, n, device)
-        fitted = _distil(
-            own, accelerator, halving, student, teacher, kind, tokenizer, text_encoder, pictures, before
-        )
+        student = _student(teacher, recipe.prediction)
+        halving = Halving(original.schedule, n, accelerator.device)
+        fitted = _distil(own, accelerator, halving, teacher, student, pictures, before)
         if not fitted.complete:
             return None
         seconds += fitted.seconds
         facts |= fitted.facts | {"minutes": f"{seconds / 60:.0f}"}
-        del facts["mean loss of the last 100 steps"]
-        facts[f"mean loss of the last 100 updates, {2 * n} → {n} steps"] = f"{fitted.loss:.5f}"
+        last = facts.pop("mean loss of the last 100 steps")
+        facts[f"mean loss of the last 100 updates, {2 * n} → {n} steps"] = last
         if accelerator.is_main_process and n <= max(MOST_STEPS_SHIPPED, recipe.end):
             export(recipe, n, student, original.schedule, source, facts)
         accelerator.free_memory()
-        teacher, kind = student.eval().requires_grad_(False), recipe.prediction
+        student.eval().requires_grad_(False)
+        teacher = replace(teacher, network=student, kind=recipe.prediction)
         before += updates
     return model if accelerator.is_main_process else None
 
@@ -243,61 +272,45 @@ def _distil(
     recipe: HalvingRecipe,
     accelerator: Any,
     halving: Halving,
+    teacher: Teacher,
     student: Any,
-    teacher: Any,
-    teacher_kind: str,
-    tokenizer: Any,
-    text_encoder: Any,
     pictures: CaptionedPictures,
     before: int,
-) -> Any:
-    """One halving; `before` is how many steps' pictures earlier halvings have seen."""
+) -> Fitted:
+    """Train the student of one halving; earlier halvings have seen the pictures of `before` steps."""
     device, rank, world = accelerator.device, accelerator.process_index, accelerator.num_processes
     optimizer = torch.optim.Adam(student.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
 
     def batches(steps: range) -> Iterable[tuple[torch.Tensor, list[str]]]:
-        own = range(before + steps.start, before + steps.stop)
-        return loader(Batches(pictures, recipe.batch_size, own, rank, world), recipe.workers)
+        unseen = range(before + steps.start, before + steps.stop)
+        return loader(Batches(pictures, recipe.batch_size, unseen, rank, world), recipe.workers)
 
     def loss(network: torch.nn.Module, step: int, batch: tuple[torch.Tensor, list[str]]) -> torch.Tensor:
         x0, captions = batch
         generator = keyed_generator(recipe.seed, halving.steps, step, rank)
         i, noise, kept = draw(generator, x0.shape, recipe.label_dropout, halving.steps)
-        captions = [c if k else "" for c, k in zip(captions, kept, strict=True)]
+        text, empty = teacher.embed([c if k else "" for c, k in zip(captions, kept, strict=True)])
         x0, noise, i = x0.to(device), noise.to(device), i.to(device)
-        z = halving.noisy(x0, noise, 2 * i).contiguous(memory_format=torch.channels_last)
-        with torch.no_grad():
-            text = encode(tokenizer, text_encoder, [*captions, ""])
-            text, empty = text[:-1], text[-1:].expand_as(text[:-1])
-
-            def guided(z: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-                if recipe.guidance == 1:
-                    output = ask(teacher, z, k, text)
-                else:
-                    both = ask(teacher, torch.cat([z, z]), torch.cat([k, k]), torch.cat([text, empty]))
-                    towards, without = both.chunk(2)
-                    output = without + recipe.guidance * (towards - without)
-                return halving.x0(teacher_kind, output, z, k)
-
-            target = halving.target(guided, z, i)
-        output = ask(network, z, 2 * i, text)
-        return halving.loss(halving.x0(recipe.prediction, output, z, 2 * i), target, i)
-
-    def ask(network: Any, z: torch.Tensor, k: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        k = 2 * i
+        z = halving.noisy(x0, noise, k).contiguous(memory_format=torch.channels_last)
         with recipe.autocast(device):
-            output: torch.Tensor = network(z, halving.t[k], encoder_hidden_states=text).sample
-        return output.float()
+            target = halving.target(teacher.predictor(halving, text, empty, recipe.guidance), z, i)
+            output = _ask(network, z, halving.t[k], text)
+        return halving.loss(halving.x0(recipe.prediction, output, z, k), target, i)
 
     @torch.no_grad()
     def sample(done: int) -> None:
         """DDIM on the student's own levels, of the first 16 captions."""
         _, captions = pictures.batch(range(16))
-        text = encode(tokenizer, text_encoder, captions)
+        text, empty = teacher.embed(captions)
+        predict = replace(teacher, network=student, kind=recipe.prediction).predictor(
+            halving, text, empty, 1.0
+        )
         size = recipe.size
         x = torch.randn(16, 3, size, size, generator=keyed_generator(recipe.seed)).to(device)
         for i in range(halving.steps):
             k = torch.full((16,), 2 * i, device=device)
-            x0 = halving.x0(recipe.prediction, ask(student, x, k, text), x, k).clamp(-1, 1)
+            x0 = predict(x, k).clamp(-1, 1)
             if i + 1 < halving.steps:
                 x = halving.noisy(x0, (x - halving.alpha[k] * x0) / halving.sigma[k], k + 2)
         save_sheet(x0, captions, recipe.out.parents[1] / "samples" / f"{halving.steps}-steps.png")
@@ -305,10 +318,33 @@ def _distil(
     return fit(recipe, accelerator, student, {"student": student}, optimizer, batches, loss, sample=sample)
 
 
-def _student(teacher: Any, keep_output: bool) -> Any:
+def _open_teacher(model: TextToPixels, recipe: DistillRecipe, device: torch.device) -> Teacher:
+    """The denoiser and the text encoder of a model.
+
+    Raises:
+        ValueError: it predicts eps, or makes pictures of another size.
+    """
+    kind, size = model.prediction_kind("denoiser"), model.shape[-1]
+    if kind not in ("v", "x0"):
+        raise ValueError(f"{model.name} predicts {kind}; progressive distillation needs v or x0")
+    if size != recipe.size:
+        raise ValueError(
+            f"{model.name} makes pictures of {size} pixels, not {recipe.size}: add --size {size}"
+        )
+    tokenizer, text_encoder = model.text_parts()
+    network = model.network("denoiser", device, torch.float32).module
+    return Teacher(network, kind, tokenizer, text_encoder.to(device))
+
+
+def _ask(network: Any, z: torch.Tensor, t: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    output: torch.Tensor = network(z, t, encoder_hidden_states=text).sample
+    return output.float()
+
+
+def _student(teacher: Teacher, prediction: str) -> Any:
     """A trainable copy of the teacher; its last layer starts from zero where it is to predict something else."""
-    student = _copy(teacher)
-    if not keep_output:
+    student = _copy(teacher.network)
+    if prediction != teacher.kind:
         torch.nn.init.zeros_(student.conv_out.weight)
         torch.nn.init.zeros_(student.conv_out.bias)
     return student
