@@ -72,7 +72,7 @@ def test_without_a_folder_it_says_that_nothing_is_kept(capsys):
     ("model", "line", "reason"),
     [
         ("specimens/short", "ddim steps=11", "steps must be within 1 … 10"),
-        ("specimens/short", "specimens/distilled", "needs the network distilled/4"),
+        ("specimens/short", "specimens/distilled", "needs the network distilled/3"),
         ("specimens/eps", "ddim steps=3", "eps-prediction at ᾱ = 2.4e-09"),
     ],
 )

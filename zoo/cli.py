@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from zoo.comparison import Comparison
     from zoo.registry import Registry
 
-RECIPES = {"denoiser": "zoo.training.denoiser", "features": "zoo.training.features"}
+RECIPES = {
+    "denoiser": "zoo.training.denoiser",
+    "distill": "zoo.training.distill",
+    "features": "zoo.training.features",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -228,7 +232,7 @@ def _comparison(arguments: argparse.Namespace) -> Comparison:
 
 def _problem(problem: Any) -> str:
     where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{where}: {problem['msg']}".removeprefix(": ").replace("Value error, ", "", 1)
 
 
 def _limits(arguments: argparse.Namespace) -> Any:

@@ -86,7 +86,8 @@ def load_model(name: str, registry: Registry) -> Model:
     """
     if name.startswith("folder:"):
         path = Path(name.removeprefix("folder:"))
-        newest = max((p.stat().st_mtime_ns for p in path.glob("*/*.safetensors")), default=0)
+        weights = [*path.glob("*/*.safetensors"), *path.glob("distilled/*/*.safetensors")]
+        newest = max((p.stat().st_mtime_ns for p in weights), default=0)
         with _building:
             return _folder_model(path, newest)
     try:

@@ -13,6 +13,7 @@ BUILTINS: tuple[str, ...] = (
     "heun",
     "dpmpp_2m",
     "unipc",
+    "progressive_distillation",
     "classifier_free_guidance",
 )
 """The shipped files of `plugins/`, in the order in which they are listed."""

@@ -10,18 +10,21 @@ along each axis; a mixture weighs the components by their posterior p(k | x_t). 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from zoo.model import Model
+from zoo.model import Model, Network
 from zoo.prediction import to_eps
 from zoo.schedule import DiscreteSchedule, Level, Schedule
 
 Array = npt.NDArray[np.float64]
+
+STUDENTS = (1, 2, 4, 8)
+"""Steps of the exact students that a mixture has: the roles distilled/1, distilled/2, …"""
 
 
 class GaussianMixture(Model):
@@ -67,14 +70,17 @@ class GaussianMixture(Model):
         self.schedule = schedule or DiscreteSchedule.cosine()
         self.kind = prediction
         self.name, self.title, self.summary = name, title, summary
+        longest = getattr(self.schedule, "timesteps", max(STUDENTS))
+        self.roles = ("denoiser", *(f"distilled/{n}" for n in STUDENTS if n <= longest))
 
-    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> ExactNetwork:
+    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> Network:
         if role not in self.roles:
             raise LookupError(f"{self.name} has no network {role!r}, only {', '.join(self.roles)}")
-        return ExactNetwork(self)
+        _, distilled, steps = role.partition("distilled/")
+        return ExactStudent(self, int(steps)) if distilled else ExactNetwork(self)
 
     def prediction_kind(self, role: str) -> str:
-        return self.kind
+        return self.kind if role == "denoiser" else "x0"
 
     def condition(self, text: str, device: torch.device) -> int | None:
         """The class that the prompt names; None, the whole mixture, when it names none."""
@@ -174,14 +180,10 @@ class ExactNetwork:
         self.schedule, self.prediction = model.schedule, model.kind
 
     def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[Any]) -> torch.Tensor:
-        out = torch.empty_like(x)
-        keys = list(zip(t.tolist(), conditions, strict=True))
-        for time, condition in dict.fromkeys(keys):
-            rows = [i for i, key in enumerate(keys) if key == (time, condition)]
-            out[rows] = self._answer(x[rows], self.schedule.level(time), condition)
-        return out
+        return _rowwise(self._answer, x, t, conditions)
 
-    def _answer(self, x: torch.Tensor, level: Level, condition: int | None) -> torch.Tensor:
+    def _answer(self, x: torch.Tensor, t: float, condition: int | None) -> torch.Tensor:
+        level = self.schedule.level(t)
         x0 = self.model.x0(x, level, condition)
         if self.prediction == "x0":
             return x0
@@ -191,3 +193,53 @@ class ExactNetwork:
         if self.prediction == "score":
             return -eps / level.sigma
         return level.alpha * eps - level.sigma * x0
+
+
+class ExactStudent:
+    """The student that progressive distillation ends with when nothing is lost on the way: N exact steps.
+
+    From its level t to its next, s, the probability-flow ODE leads from z to z_s, and so does one DDIM step with
+
+        x0 = (z_s − (sigma_s/sigma_t)·z) / (alpha_s − (sigma_s/sigma_t)·alpha_t)
+
+    (Salimans & Ho 2022, arXiv:2202.00512). It is exact for one class, whose ODE has a closed form.
+    """
+
+    prediction = "x0"
+
+    def __init__(self, model: GaussianMixture, steps: int) -> None:
+        self.model, self.schedule, self.steps = model, model.schedule, steps
+        self._next = {t.t: (t, s) for t, s in model.schedule.levels(steps).pairs()}
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[Any]) -> torch.Tensor:
+        return _rowwise(self._answer, x, t, conditions)
+
+    def _answer(self, x: torch.Tensor, time: float, condition: int | None) -> torch.Tensor:
+        words = self.model.words
+        if condition is None and len(words) > 1:
+            raise ValueError(
+                f"a student of {self.model.name} is exact for one class, and no class is named; "
+                f"name one of {', '.join(words)} in the prompt (and in the negative prompt, if guided by it)"
+            )
+        if time not in self._next:
+            known = ", ".join(f"{own:g}" for own in self._next if own is not None)
+            raise ValueError(f"the student of {self.steps} steps knows the levels t = {known}, not {time:g}")
+        t, s = self._next[time]
+        ratio = s.sigma / t.sigma
+        z = self.model.solve(x, t, s, condition or 0)
+        return (z - ratio * x) / (s.alpha - ratio * t.alpha)
+
+
+def _rowwise(
+    answer: Callable[[torch.Tensor, float, int | None], torch.Tensor],
+    x: torch.Tensor,
+    t: torch.Tensor,
+    conditions: Sequence[Any],
+) -> torch.Tensor:
+    """The answers of a batch, all rows of one time and class together."""
+    out = torch.empty_like(x)
+    keys = list(zip(t.tolist(), conditions, strict=True))
+    for time, condition in dict.fromkeys(keys):
+        rows = [i for i, key in enumerate(keys) if key == (time, condition)]
+        out[rows] = answer(x[rows], time, condition)
+    return out

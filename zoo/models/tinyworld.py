@@ -17,13 +17,19 @@ from zoo.models.text import encode, unknown_words, vocabulary
 from zoo.schedule import DiscreteSchedule, Schedule
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
+ROLES = ("denoiser", "distilled/*")
+"""Where a model's folder keeps its networks; the first it must have."""
+STUDENT_CARD = "distillation.json"
+"""In the folder of a student: its steps, what it predicts, and the timesteps that it knows."""
 
 
 class TextToPixels(Model):
     """A text-conditional pixel model in a folder: denoiser/, text_encoder/, tokenizer/ and scheduler/.
 
+    Its roles are what the folder holds: the denoiser, and students in distilled/1, distilled/2, …
+
     Raises:
-        OSError: the folder or one of its parts is missing.
+        OSError: the folder or one of its parts is missing, or a student belongs to another schedule.
     """
 
     def __init__(self, folder: Path | str, name: str, title: str, summary: str = "") -> None:
@@ -33,7 +39,9 @@ class TextToPixels(Model):
         scheduler = self._config("scheduler/scheduler_config.json")
         self.shape = (unet["in_channels"], unet["sample_size"], unet["sample_size"])
         self.schedule: Schedule = _schedule(scheduler)
-        self._kind = {"v_prediction": "v", "epsilon": "eps", "sample": "x0"}[scheduler["prediction_type"]]
+        self.roles = tuple(role for pattern in ROLES for role in _found(self.folder, pattern))
+        kind = {"v_prediction": "v", "epsilon": "eps", "sample": "x0"}[scheduler["prediction_type"]]
+        self._kinds = {role: self._student_kind(role) or kind for role in self.roles}
         self._networks: dict[tuple[str, torch.device, torch.dtype], UNet] = {}
         self._text: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
@@ -44,22 +52,24 @@ class TextToPixels(Model):
         with self._lock:
             key = (role, device, dtype)
             if key not in self._networks:
-                self._networks[key] = UNet(self.folder / role, self.schedule, self._kind, device, dtype)
+                self._networks[key] = UNet(
+                    self.folder / role, self.schedule, self._kinds[role], device, dtype
+                )
             return self._networks[key]
 
     def prediction_kind(self, role: str) -> str:
-        return self._kind
+        return self._kinds[role]
 
     def condition(self, text: str, device: torch.device) -> torch.Tensor:
         """The prompt's embedding, (tokens, width); words outside the vocabulary are left out."""
-        tokenizer, text_encoder = self._text_parts()
+        tokenizer, text_encoder = self.text_parts()
         unknown = set(unknown_words(tokenizer, text))
         words = [word for word in _words(tokenizer, text) if word not in unknown]
         with torch.no_grad():
             return encode(tokenizer, text_encoder, [" ".join(words)])[0].to(device)
 
     def notices(self, text: str) -> list[str]:
-        tokenizer, _ = self._text_parts()
+        tokenizer, _ = self.text_parts()
         notices = []
         unknown = unknown_words(tokenizer, text)
         if unknown:
@@ -86,11 +96,25 @@ class TextToPixels(Model):
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for path in sorted(self.folder.glob("*/*.safetensors")):
-            if path.parent.name in (*self.roles, "text_encoder"):
-                digest.update(path.read_bytes())
-        return digest.hexdigest()[:16]
+        return weights_fingerprint(self.folder, (*self.roles, "text_encoder"))
+
+    def _student_kind(self, role: str) -> str:
+        """What a student predicts; "" for what is none.
+
+        Raises:
+            OSError: it was trained for other levels than this model's.
+        """
+        if not (self.folder / role / STUDENT_CARD).is_file():
+            return ""
+        card = self._config(f"{role}/{STUDENT_CARD}")
+        own = [level.t for level, _ in self.schedule.levels(card["steps"]).pairs()]
+        if card["timesteps"] != own or role != f"distilled/{card['steps']}":
+            raise OSError(
+                f"{self.folder / role} was trained for {card['steps']} steps at t = {card['timesteps']}, "
+                f"where this model has t = {own}"
+            )
+        kind: str = card["prediction"]
+        return kind
 
     def _config(self, part: str) -> dict[str, Any]:
         path = self.folder / part
@@ -101,7 +125,7 @@ class TextToPixels(Model):
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return config
 
-    def _text_parts(self) -> tuple[Any, Any]:
+    def text_parts(self) -> tuple[Any, Any]:
         with self._lock:
             if self._text is None:
                 from transformers import CLIPTextModel, PreTrainedTokenizerFast
@@ -140,6 +164,14 @@ class UNet:
         return output
 
 
+def weights_fingerprint(folder: Path, parts: Sequence[str]) -> str:
+    """SHA-256 over the weight files of these parts of a model's folder, first 16 digits."""
+    digest = hashlib.sha256()
+    for path in sorted(path for part in parts for path in (folder / part).glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def build() -> TextToPixels:
     """The bundled model."""
     return TextToPixels(
@@ -148,6 +180,12 @@ def build() -> TextToPixels:
         title="Tiny World",
         summary="4 M parameters, 32 × 32 pixels: ten kinds of thing, six colours, five scenes.",
     )
+
+
+def _found(folder: Path, pattern: str) -> list[str]:
+    """The parts of a model's folder that match and hold a network, distilled/8 before distilled/16."""
+    parts = [path.parent.relative_to(folder).as_posix() for path in folder.glob(f"{pattern}/config.json")]
+    return sorted(parts, key=lambda part: (len(part), part))
 
 
 def _schedule(config: dict[str, Any]) -> DiscreteSchedule:

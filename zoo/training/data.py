@@ -1,4 +1,4 @@
-"""Training data: tinyworld, or a folder of pictures, as whole batches keyed by the step."""
+"""Pictures in and out of training: tinyworld or a folder as batches keyed by the step, and sheets of samples."""
 
 from __future__ import annotations
 
@@ -95,9 +95,20 @@ class Batches(Dataset):  # type: ignore[type-arg]
         return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1, captions
 
 
-def loader(batches: Batches, workers: int) -> DataLoader:  # type: ignore[type-arg]
+def loader(batches: Dataset, workers: int) -> DataLoader:  # type: ignore[type-arg]
     """Batches in order, prepared ahead by `workers` processes."""
     return DataLoader(batches, batch_size=None, num_workers=workers)
+
+
+def save_sheet(x: torch.Tensor, captions: Sequence[str], path: Path) -> None:
+    """Write pictures (n, 3, H, W) in [-1, 1], n a multiple of 8, as rows of 8; their captions beside them."""
+    pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    n, height, width, _ = pixels.shape
+    rows = pixels.reshape(n // 8, 8, height, width, 3).transpose(0, 2, 1, 3, 4)
+    sheet = Image.fromarray(rows.reshape(n // 8 * height, 8 * width, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.resize((sheet.width * 4, sheet.height * 4), Image.Resampling.NEAREST).save(path)
+    (path.parent / "captions.txt").write_text("\n".join(captions), encoding="utf-8")
 
 
 @functools.lru_cache(maxsize=2)

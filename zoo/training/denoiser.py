@@ -8,29 +8,19 @@ dropped at random, which makes the empty prompt unconditional (Ho & Salimans 202
 from __future__ import annotations
 
 import copy
-import math
-import platform
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import Field
 from safetensors.torch import load_file
-from tqdm import tqdm
 
-from zoo.device import native_bf16
 from zoo.models.text import build_text_encoder, build_tokenizer, encode
 from zoo.schedule import DiscreteSchedule
-from zoo.training.data import Batches, CaptionedPictures, loader, open_pictures
-from zoo.training.recipe import (
-    Recipe,
-    keyed_generator,
-    learning_rate_factor,
-    load_checkpoint,
-    save_checkpoint,
-)
+from zoo.training.data import Batches, CaptionedPictures, loader, open_pictures, save_sheet
+from zoo.training.loop import fit
+from zoo.training.recipe import Recipe, keyed_generator
 
 
 class DenoiserRecipe(Recipe):
@@ -59,8 +49,7 @@ def train(recipe: DenoiserRecipe) -> Path | None:
     from accelerate import Accelerator
 
     accelerator = Accelerator()
-    device = accelerator.device
-    bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and native_bf16(device))
+    device, rank, world = accelerator.device, accelerator.process_index, accelerator.num_processes
     pictures = open_pictures(recipe.data, recipe.seed, recipe.size)
     torch.manual_seed(recipe.seed)
     tokenizer = build_tokenizer(pictures.vocabulary)
@@ -71,30 +60,16 @@ def train(recipe: DenoiserRecipe) -> Path | None:
     if recipe.init is not None:
         for name, module in modules.items():
             print(f"{name}: {initialise(module, recipe.init, name)}")
-    both = torch.nn.ModuleDict(modules)
-    optimizer = torch.optim.AdamW(both.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
-    averages = {name: _copy(module) for name, module in modules.items()}
-    resumed = load_checkpoint(recipe.out, modules, optimizer, recipe)
-    first = 0
-    facts: dict[str, Any] = {"seconds": 0.0, "loss": math.nan, "earlier": []}
-    if resumed is not None:
-        first, averages, facts = resumed
-    both.to(device).to(memory_format=torch.channels_last)
-    averages = {name: [t.to(device) for t in tensors] for name, tensors in averages.items()}
     network = _Conditional(modules["denoiser"], modules["text_encoder"], tokenizer)
-    wrapped, optimizer = accelerator.prepare(network, optimizer)
-    step_fn = torch.compile(wrapped) if recipe.compile else wrapped
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
     schedule = DiscreteSchedule.cosine()
     alphas_cumprod = torch.from_numpy(schedule.alphas_cumprod).float().to(device)
-    rank, world = accelerator.process_index, accelerator.num_processes
-    end = min(recipe.steps, recipe.stop_at or recipe.steps)
-    batches = loader(Batches(pictures, recipe.batch_size, range(first, end), rank, world), recipe.workers)
-    bar = tqdm(total=recipe.steps, initial=first, disable=not accelerator.is_main_process, unit="step")
-    losses: list[float] = []
-    started = time.monotonic() - facts["seconds"]
-    for step, (x0, captions) in enumerate(batches, start=first):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * learning_rate_factor(step, recipe.steps, recipe.warmup)
+
+    def batches(steps: range) -> Iterable[tuple[torch.Tensor, list[str]]]:
+        return loader(Batches(pictures, recipe.batch_size, steps, rank, world), recipe.workers)
+
+    def loss(network: torch.nn.Module, step: int, batch: tuple[torch.Tensor, list[str]]) -> torch.Tensor:
+        x0, captions = batch
         generator = keyed_generator(recipe.seed, step, rank)
         t, noise, kept = draw(generator, x0.shape, recipe.label_dropout, schedule.timesteps)
         captions = [c if k else "" for c, k in zip(captions, kept, strict=True)]
@@ -102,39 +77,28 @@ def train(recipe: DenoiserRecipe) -> Path | None:
         a = alphas_cumprod[t].view(-1, 1, 1, 1)
         alpha, sigma = a.sqrt(), (1 - a).sqrt()
         x_t = (alpha * x0 + sigma * noise).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            v = step_fn(x_t, t, captions)
-        loss = (v.float() - (alpha * noise - sigma * x0)).square().mean()
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(both.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        done = step + 1
-        for name, module in modules.items():
-            _average(averages[name], module, min(recipe.ema, (1 + done) / (10 + done)))
-        losses.append(loss.item())
-        bar.update()
-        if done % 10 == 0:
-            bar.set_postfix(loss=f"{sum(losses[-100:]) / len(losses[-100:]):.4f}")
-        if not accelerator.is_main_process:
-            continue
-        if done % recipe.checkpoint_every == 0 or done == end:
-            facts["seconds"] = time.monotonic() - started
-            facts["loss"] = sum(losses[-100:]) / len(losses[-100:])
-            save_checkpoint(recipe.out, done, modules, optimizer, averages, recipe, facts)
-        if done % recipe.sample_every == 0 or done == end:
-            _draw_samples(recipe, done, modules, averages, tokenizer, pictures)
-    bar.close()
-    if end < recipe.steps or not accelerator.is_main_process:
+        with recipe.autocast(device):
+            v = network(x_t, t, captions)
+        return (v.float() - (alpha * noise - sigma * x0)).square().mean()
+
+    def sample(done: int) -> None:
+        _draw_samples(recipe, done, modules, tokenizer, pictures)
+
+    fitted = fit(
+        recipe,
+        accelerator,
+        network,
+        modules,
+        optimizer,
+        batches,
+        loss,
+        ema=recipe.ema,
+        sample=sample,
+        compile=recipe.compile,
+    )
+    if not fitted.complete or not accelerator.is_main_process:
         return None
-    run = {
-        "minutes": f"{facts['seconds'] / 60:.0f}",
-        "precision": "bf16 autocast" if bf16 else "fp32",
-        "device": f"{device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
-        "torch": torch.__version__,
-        "mean loss of the last 100 steps": f"{facts['loss']:.4f}",
-    }
-    return export(recipe, modules, averages, tokenizer, run, facts.get("earlier", []))
+    return export(recipe, modules, tokenizer, fitted.facts, fitted.earlier)
 
 
 def build_unet(recipe: DenoiserRecipe) -> Any:
@@ -197,20 +161,18 @@ def draw(
 def export(
     recipe: DenoiserRecipe,
     modules: dict[str, Any],
-    averages: dict[str, list[torch.Tensor]],
     tokenizer: Any,
     facts: dict[str, Any],
     earlier: Sequence[tuple[int, int]] = (),
 ) -> Path:
-    """Write the averaged weights, in half precision, in `save_pretrained` layout with a model card."""
+    """Write the weights, in half precision, in `save_pretrained` layout with a model card."""
     from diffusers import DDIMScheduler
 
     from zoo.training.card import write_card
 
     folder = recipe.out / "model"
     for name, module in modules.items():
-        with _averaged(module, averages[name]):
-            copy.deepcopy(module).half().save_pretrained(folder / name)
+        copy.deepcopy(module).half().save_pretrained(folder / name)
     tokenizer.save_pretrained(folder / "tokenizer")
     DDIMScheduler(
         beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", timestep_spacing="trailing"
@@ -232,46 +194,16 @@ class _Conditional(torch.nn.Module):
         return out
 
 
-def _copy(module: torch.nn.Module) -> list[torch.Tensor]:
-    return [p.detach().clone() for p in module.parameters()]
-
-
-@torch.no_grad()
-def _average(averages: list[torch.Tensor], module: torch.nn.Module, decay: float) -> None:
-    torch._foreach_lerp_(averages, [p.detach() for p in module.parameters()], 1 - decay)
-
-
-class _averaged:
-    """Within the block a module carries its averaged weights."""
-
-    def __init__(self, module: torch.nn.Module, averages: list[torch.Tensor]) -> None:
-        self.module, self.averages = module, averages
-
-    def __enter__(self) -> None:
-        self.trained = _copy(self.module)
-        self._put(self.averages)
-
-    def __exit__(self, *error: object) -> None:
-        self._put(self.trained)
-
-    @torch.no_grad()
-    def _put(self, tensors: list[torch.Tensor]) -> None:
-        for parameter, tensor in zip(self.module.parameters(), tensors, strict=True):
-            parameter.copy_(tensor)
-
-
 @torch.no_grad()
 def _draw_samples(
     recipe: DenoiserRecipe,
     step: int,
     modules: dict[str, Any],
-    averages: dict[str, list[torch.Tensor]],
     tokenizer: Any,
     pictures: CaptionedPictures,
 ) -> None:
     """DDIM 20 with guidance 2, by diffusers, of the first 16 captions."""
     from diffusers import DDIMScheduler
-    from PIL import Image
 
     _, captions = pictures.batch(range(16))
     scheduler = DDIMScheduler(
@@ -280,22 +212,10 @@ def _draw_samples(
     scheduler.set_timesteps(20)
     device = modules["denoiser"].device
     x = torch.randn(16, 3, recipe.size, recipe.size, generator=keyed_generator(recipe.seed)).to(device)
-    with (
-        _averaged(modules["denoiser"], averages["denoiser"]),
-        _averaged(modules["text_encoder"], averages["text_encoder"]),
-    ):
-        text = encode(tokenizer, modules["text_encoder"], captions + [""] * 16)
-        for t in scheduler.timesteps:
-            conditional, empty = modules["denoiser"](
-                torch.cat([x, x]), t, encoder_hidden_states=text
-            ).sample.chunk(2)
-            x = scheduler.step(empty + 2 * (conditional - empty), t, x).prev_sample
-    pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    rows = pixels.reshape(2, 8, recipe.size, recipe.size, 3).transpose(0, 2, 1, 3, 4)
-    sheet = Image.fromarray(rows.reshape(2 * recipe.size, 8 * recipe.size, 3))
-    folder = recipe.out / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
-    sheet.resize((sheet.width * 4, sheet.height * 4), Image.Resampling.NEAREST).save(
-        folder / f"step-{step:06d}.png"
-    )
-    (folder / "captions.txt").write_text("\n".join(captions), encoding="utf-8")
+    text = encode(tokenizer, modules["text_encoder"], captions + [""] * 16)
+    for t in scheduler.timesteps:
+        conditional, empty = modules["denoiser"](
+            torch.cat([x, x]), t, encoder_hidden_states=text
+        ).sample.chunk(2)
+        x = scheduler.step(empty + 2 * (conditional - empty), t, x).prev_sample
+    save_sheet(x, captions, recipe.out / "samples" / f"step-{step:06d}.png")

@@ -7,11 +7,8 @@ noisy, as generated ones may be, so that the network judges what is shown rather
 from __future__ import annotations
 
 import copy
-import math
-import platform
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +16,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from zoo.data.tinyworld import TinyWorld
-from zoo.device import native_bf16
 from zoo.metrics.features import HEADS, FeatureNetwork, FeatureOutput
 from zoo.metrics.intervals import wilson
-from zoo.training.recipe import (
-    Recipe,
-    keyed_generator,
-    learning_rate_factor,
-    load_checkpoint,
-    save_checkpoint,
-)
+from zoo.training.data import loader
+from zoo.training.loop import fit
+from zoo.training.recipe import Recipe, keyed_generator
 
 SHIFT = 2  # pixels at 32 x 32; the strongest of each degradation
 BRIGHTNESS = 0.1
@@ -65,66 +57,36 @@ def train(recipe: FeaturesRecipe) -> Path | None:
     if recipe.data != "tinyworld":
         raise ValueError(f"the feature network learns tinyworld's labels, not {recipe.data!r}: omit --data")
     accelerator = Accelerator()
-    device = accelerator.device
-    bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and native_bf16(device))
+    device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
     torch.manual_seed(recipe.seed)
     network = FeatureNetwork(channels=recipe.channels, size=recipe.size)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
     )
-    modules: dict[str, torch.nn.Module] = {"features": network}
-    first = 0
-    facts: dict[str, Any] = {"seconds": 0.0, "loss": math.nan, "earlier": []}
-    resumed = load_checkpoint(recipe.out, modules, optimizer, recipe)
-    if resumed is not None:
-        first, _, facts = resumed
-    network.to(device=device, memory_format=torch.channels_last)
-    wrapped, optimizer = accelerator.prepare(network, optimizer)
-    end = min(recipe.steps, recipe.stop_at or recipe.steps)
-    rank, processes = accelerator.process_index, accelerator.num_processes
     world = TinyWorld(recipe.seed, recipe.size)
     names = [list(network.names(head)) for head in HEADS]
-    batches = LabelledBatches(world, names, recipe.batch_size, range(first, end), rank, processes)
-    bar = tqdm(total=recipe.steps, initial=first, disable=not accelerator.is_main_process, unit="step")
-    losses: list[float] = []
-    started = time.monotonic() - facts["seconds"]
-    loaded = DataLoader(batches, batch_size=None, num_workers=recipe.workers)
-    for step, (x, labels) in enumerate(loaded, start=first):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * learning_rate_factor(step, recipe.steps, recipe.warmup)
+
+    def batches(steps: range) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+        labelled = LabelledBatches(world, names, recipe.batch_size, steps, rank, processes)
+        return loader(labelled, recipe.workers)
+
+    def loss(network: torch.nn.Module, step: int, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        x, labels = batch
         x = degrade(x, keyed_generator(recipe.seed, step, rank))
         x, labels = x.to(device, memory_format=torch.channels_last), labels.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            output = wrapped(x)
-        loss = _loss(output, labels)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        done = step + 1
-        losses.append(loss.item())
-        bar.update()
-        if done % 10 == 0:
-            bar.set_postfix(loss=f"{sum(losses[-100:]) / len(losses[-100:]):.4f}")
-        if not accelerator.is_main_process:
-            continue
-        if done % recipe.checkpoint_every == 0 or done == end:
-            facts["seconds"] = time.monotonic() - started
-            facts["loss"] = sum(losses[-100:]) / len(losses[-100:])
-            save_checkpoint(recipe.out, done, modules, optimizer, {"features": []}, recipe, facts)
-        if done % recipe.sample_every == 0 and done < end:
-            bar.write(f"step {done}: {_short(evaluate(network, recipe, min(500, recipe.held_out)))}")
-    bar.close()
-    if end < recipe.steps or not accelerator.is_main_process:
+        with recipe.autocast(device):
+            output = network(x)
+        return _loss(output, labels)
+
+    def sample(done: int) -> None:
+        if done < recipe.steps:
+            accuracies = _short(evaluate(network, recipe, min(500, recipe.held_out)))
+            tqdm.write(f"step {done}: {accuracies}")
+
+    fitted = fit(recipe, accelerator, network, {"features": network}, optimizer, batches, loss, sample=sample)
+    if not fitted.complete or not accelerator.is_main_process:
         return None
-    run = {
-        "minutes": f"{facts['seconds'] / 60:.0f}",
-        "precision": "bf16 autocast" if bf16 else "fp32",
-        "device": f"{device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
-        "torch": torch.__version__,
-        "mean loss of the last 100 steps": f"{facts['loss']:.4f}",
-    }
-    return export(recipe, network, run, facts.get("earlier", []))
+    return export(recipe, network, fitted.facts, fitted.earlier)
 
 
 class LabelledBatches(Dataset):  # type: ignore[type-arg]

@@ -11,17 +11,25 @@ import math
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
+
+from zoo.device import native_bf16
 
 
 class Recipe(BaseModel):
     """Options common to all recipes; `zoo train NAME --help` lists them with their defaults."""
 
     model_config = ConfigDict(extra="forbid")
+
+    free: ClassVar[frozenset[str]] = frozenset(
+        {"out", "steps", "stop_at", "workers", "checkpoint_every", "sample_every"}
+    )
+    """What may change when a run is resumed. A new number of steps is followed from there on, and the model card
+    tells both commands."""
 
     out: Path = Field(Path("runs/model"), description="folder for checkpoints, samples and the model")
     data: str = Field("tinyworld", description="tinyworld, or a folder of pictures (captions in NAME.txt)")
@@ -38,6 +46,14 @@ class Recipe(BaseModel):
     checkpoint_every: int = Field(250, ge=1, description="steps between checkpoints")
     sample_every: int = Field(500, ge=1, description="steps between sample grids")
     stop_at: int | None = Field(None, ge=1, description="stop after this step, as if interrupted")
+
+    def uses_bf16(self, device: torch.device) -> bool:
+        """Whether networks run under bf16 autocast on this device."""
+        return self.precision == "bf16" or (self.precision == "auto" and native_bf16(device))
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context in which networks are to be called."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.uses_bf16(device))
 
 
 def keyed_generator(*key: int) -> torch.Generator:
@@ -126,10 +142,8 @@ def load_checkpoint(
 
 
 def _refuse_other_recipe(saved: dict[str, Any], recipe: Recipe, folder: Path) -> None:
-    # A new number of steps is followed from here on, and the model card tells both commands.
-    free = {"out", "steps", "stop_at", "workers", "checkpoint_every", "sample_every"}
     given = recipe.model_dump(mode="json")
-    changed = [k for k in given if k not in free and saved.get(k) != given[k]]
+    changed = [k for k in given if k not in recipe.free and saved.get(k) != given[k]]
     if changed:
         was = ", ".join(f"{k}={saved.get(k)}" for k in changed)
         now = ", ".join(f"{k}={given[k]}" for k in changed)

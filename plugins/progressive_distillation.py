@@ -1,0 +1,47 @@
+"""Progressive distillation: few large DDIM steps, by a student that was trained to take them.
+
+Salimans & Ho 2022, "Progressive Distillation for Fast Sampling of Diffusion Models", arXiv:2202.00512.
+"""
+
+from __future__ import annotations
+
+from zoo import Field, Query, Sampler, SamplerSpec, hookimpl
+
+
+class ProgressiveDistillation(Sampler):
+    """x_s = alpha_s·x0 + sigma_s·eps, DDIM without noise, from level t to the next, cleaner level s.
+
+    x0 is what the student of this number of steps predicts: not the mean of what x may come from, but the point
+    that makes this one step end where many of the original model's would. A student knows the levels of its own
+    steps only, and each number of steps has a student of its own.
+    """
+
+    class Params(Sampler.Params):
+        steps: int = Field(
+            4, ge=1, le=64, title="Steps", description="the model needs a student of just as many"
+        )
+
+    params: Params
+
+    def requires(self):
+        return (f"distilled/{self.params.steps}",)
+
+    def sample(self, x, levels, noise):
+        (student,) = self.requires()
+        for t, s in levels.pairs():
+            prediction = yield Query(x, t, student)
+            x = s.alpha * prediction.x0 + s.sigma * prediction.eps
+        return x
+
+
+@hookimpl
+def register_samplers():
+    return [
+        SamplerSpec(
+            "progressive_distillation",
+            ProgressiveDistillation,
+            title="Progressive distillation",
+            summary="1, 2, 4 or 8 steps by students trained to do one step for every two of their teacher.",
+            paper="2202.00512",
+        )
+    ]
