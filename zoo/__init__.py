@@ -18,6 +18,7 @@ from zoo.hookspecs import (
     SamplerSpec,
     hookimpl,
 )
+from zoo.latent import Interpolation, Inversion, interpolate, invert
 from zoo.method import Method
 from zoo.model import Model
 from zoo.prediction import Prediction
@@ -38,6 +39,8 @@ __all__ = [
     "DiscreteSchedule",
     "Event",
     "Field",
+    "Interpolation",
+    "Inversion",
     "KarrasSchedule",
     "Level",
     "Levels",
@@ -55,5 +58,7 @@ __all__ = [
     "__version__",
     "compare",
     "hookimpl",
+    "interpolate",
+    "invert",
     "stream",
 ]
