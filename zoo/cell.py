@@ -130,7 +130,9 @@ class Cell:
             return torch.from_numpy(noise * self.model.schedule.start_scale(level))
         expected = (len(self.seeds), *self.model.shape)
         if tuple(self.start_state.shape) != expected:
-            raise ValueError(f"the start state has shape {tuple(self.start_state.shape)}, expected {expected}")
+            raise ValueError(
+                f"the start state has shape {tuple(self.start_state.shape)}, expected {expected}"
+            )
         return self.start_state
 
     def _advance(self, prediction: Prediction | None) -> None:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.conditioner import Conditioner
+from zoo.conditioner import Conditioner, Guidance
 from zoo.method import Method
 from zoo.noise import MAX_SEED, unit_noise
 from zoo.picture import load_picture
 from zoo.planning import impossible, load_model, resolve
 from zoo.registry import Registry, default_registry
-from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
+from zoo.sampler import NEGATIVE, PROMPT, Noise, Queries, Query, Sampler
+from zoo.schedule import Levels, Schedule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,45 +37,54 @@ MAX_FRAMES, MAX_ITERATIONS = 256, 50
 class DDIMInversion(Sampler):
     """DDIM run upwards: from data at the clean level to the noisiest of another sampler's levels.
 
-    A step of DDIM from level t down to s is x_s = alpha_s·x0(x_t) + sigma_s·eps(x_t). Solved for x_t,
+    DDIM's step from level t down to s, written with the v that is predicted at (x_t, t) and solved for x_t, is
 
-        x_t = (alpha_t/alpha_s)·x_s + (sigma_t − (alpha_t/alpha_s)·sigma_s)·eps(x_t, t),
+        x_t = [(alpha_t² + sigma_t²)·x_s + (alpha_s·sigma_t − sigma_s·alpha_t)·v] / (alpha_s·alpha_t + sigma_s·sigma_t),
 
-    which is implicit. The first iteration puts eps(x_s, s) for eps(x_t, t): Euler's step up the same ODE, the paper's
-    inversion. Each further one asks at (x_t, t), with the x_t found so far; a fixed point undoes the step exactly.
-    At the clean level no network can be asked, so the first step puts eps(alpha_t·x_s/alpha_s, t): the picture is
-    taken for one at the cleanest timestep that happens to have no noise.
+    which is implicit: v depends on x_t. The first iteration takes x0 and eps from (x_s, s) instead, x_t = alpha_t·x0 +
+    sigma_t·eps: Euler's step up the same ODE, the paper's inversion. Each further one asks at (x_t, t), with the x_t
+    found so far; at its fixed point the step is undone exactly. With eps or x0 in place of v the same iteration
+    stalls at the noisy end, or diverges at the clean one.
+
+    No network can be asked at the clean level. There the first iteration is already implicit, and begins with
+    x_t = (alpha_t/alpha_s)·x_s: the picture, taken for a state at the cleanest timestep that happens to have no noise.
 
     Args:
         sampler: whose levels to climb.
         iterations: queries a step.
 
     References:
-        Song et al. 2021, arXiv:2010.02502, equation 14; iterated: Garibi et al. 2024 (ReNoise), arXiv:2403.14602.
+        Song et al. 2021, arXiv:2010.02502, equation 14; iterated (on eps): Garibi et al. 2024, arXiv:2403.14602.
     """
 
     def __init__(self, sampler: Sampler, iterations: int = 1) -> None:
         super().__init__()
         self.sampler, self.iterations = sampler, iterations
 
-    def levels(self, schedule):  # type: ignore[no-untyped-def]
+    def levels(self, schedule: Schedule) -> Levels:
         return self.sampler.levels(schedule)
 
-    def sample(self, x, levels, noise):  # type: ignore[no-untyped-def]
+    def sample(self, x: torch.Tensor, levels: Levels, noise: Noise) -> Queries:
         for t, s in reversed(list(levels.pairs())):
-            ratio = t.alpha / s.alpha
-            asked, level = (ratio * x, t) if s.is_clean else (x, s)
-            for _ in range(self.iterations):
-                eps = (yield Query(asked, level)).eps
-                asked, level = ratio * x + (t.sigma - ratio * s.sigma) * eps, t
-            x = asked
+            remaining = self.iterations
+            if s.is_clean:
+                found = (t.alpha / s.alpha) * x
+            else:
+                prediction = yield Query(x, s)
+                found = t.alpha * prediction.x0 + t.sigma * prediction.eps
+                remaining -= 1
+            for _ in range(remaining):
+                v = (yield Query(found, t)).v
+                found = (t.alpha**2 + t.sigma**2) * x + (s.alpha * t.sigma - s.sigma * t.alpha) * v
+                found = found / (s.alpha * t.alpha + s.sigma * t.sigma)
+            x = found
         return x
 
 
 class Unclipped(Conditioner):
     """Leaves predicted x0 out of the data's range, whatever the query asks: a clipped step cannot be undone."""
 
-    def guide(self, query):  # type: ignore[no-untyped-def]
+    def guide(self, query: Query) -> Guidance:
         return (yield replace(query, threshold="none"))
 
 
@@ -239,7 +249,9 @@ def invert(
 
     method = Method.parse(method) if isinstance(method, str) else method
     if method.sampler.name != "ddim":
-        raise ValueError(f"only ddim can be run upwards, not {method.sampler.name}; for example 'ddim steps=50'")
+        raise ValueError(
+            f"only ddim can be run upwards, not {method.sampler.name}; for example 'ddim steps=50'"
+        )
     if not 1 <= iterations <= MAX_ITERATIONS:
         raise ValueError(f"iterations must be within 1 … {MAX_ITERATIONS}, got {iterations}")
     engine, found, sampler, conditioners = _prepare(method, model, registry, device, dtype)
@@ -349,7 +361,9 @@ def slerp(
     cosine = np.vdot(first, last) / (np.linalg.norm(first) * np.linalg.norm(last))
     angle = math.acos(min(1.0, max(-1.0, float(cosine))))
     if math.sin(angle) < 1e-6:
-        raise ValueError("the two noises are parallel, so there is nothing between them; give different seeds")
+        raise ValueError(
+            "the two noises are parallel, so there is nothing between them; give different seeds"
+        )
     a, b = math.sin((1 - weight) * angle), math.sin(weight * angle)
     return (a * first + b * last) / math.sin(angle)
 
