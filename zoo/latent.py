@@ -43,8 +43,8 @@ class DDIMInversion(Sampler):
 
     which is implicit: v depends on x_t. The first iteration takes x0 and eps from (x_s, s) instead, x_t = alpha_t·x0 +
     sigma_t·eps: Euler's step up the same ODE, the paper's inversion. Each further one asks at (x_t, t), with the x_t
-    found so far; at its fixed point the step is undone exactly. With eps or x0 in place of v the same iteration
-    stalls at the noisy end, or diverges at the clean one.
+    found so far; at its fixed point the step is undone exactly. Solved for eps instead of v, the same iteration stalls
+    at the noisy end, where alpha_t is nearly zero; solved for x0 it does not exist at the clean one, where sigma_s is.
 
     No network can be asked at the clean level. There the first iteration is already implicit, and begins with
     x_t = (alpha_t/alpha_s)·x_s: the picture, taken for a state at the cleanest timestep that happens to have no noise.
@@ -364,8 +364,8 @@ def slerp(
         raise ValueError(
             "the two noises are parallel, so there is nothing between them; give different seeds"
         )
-    a, b = math.sin((1 - weight) * angle), math.sin(weight * angle)
-    return (a * first + b * last) / math.sin(angle)
+    a, b = (math.sin(part * angle) / math.sin(angle) for part in (1 - weight, weight))
+    return a * first + b * last
 
 
 def _prepare(
