@@ -19,6 +19,7 @@ from zoo.hookspecs import (
     hookimpl,
 )
 from zoo.karras import KarrasSampler
+from zoo.latent import Interpolation, Inversion, interpolate, invert
 from zoo.method import Method
 from zoo.model import Model
 from zoo.prediction import Prediction
@@ -39,6 +40,8 @@ __all__ = [
     "DiscreteSchedule",
     "Event",
     "Field",
+    "Interpolation",
+    "Inversion",
     "KarrasSampler",
     "KarrasSchedule",
     "Level",
@@ -57,5 +60,7 @@ __all__ = [
     "__version__",
     "compare",
     "hookimpl",
+    "interpolate",
+    "invert",
     "stream",
 ]

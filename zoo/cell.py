@@ -15,7 +15,7 @@ from zoo.model import Model
 from zoo.noise import KeyedNoise, fingerprint, start_noise
 from zoo.prediction import Prediction
 from zoo.sampler import Queries, Query, Sampler
-from zoo.schedule import Levels
+from zoo.schedule import Level, Levels
 
 Status = Literal["queued", "running", "done", "failed", "cancelled", "na"]
 
@@ -36,6 +36,10 @@ class Limits:
 class Cell:
     """One method at work on one model, prompt and set of seeds.
 
+    Args:
+        start_state: what the sampler starts from, (n, *shape) in the scaling of its first level (inversion: of its
+            last); by default each seed's own noise.
+
     Attributes:
         status: queued, running, done, failed or cancelled.
         nfe: network evaluations per image so far, by role, counted where the network is called.
@@ -52,9 +56,11 @@ class Cell:
         conditions: Mapping[str, str],
         seeds: Sequence[int],
         limits: Limits | None = None,
+        start_state: torch.Tensor | None = None,
     ) -> None:
         self.model, self.sampler, self.conditioners = model, sampler, tuple(conditioners)
         self.conditions, self.seeds, self.limits = dict(conditions), tuple(seeds), limits or Limits()
+        self.start_state = start_state
         self.status: Status = "queued"
         self.nfe: Counter[str] = Counter()
         self.seconds = 0.0
@@ -78,13 +84,10 @@ class Cell:
         return self.status == "running"
 
     def start(self, device: torch.device) -> None:
-        """Scale the start noise to the first level, and run the sampler up to its first query."""
+        """Bring the start state to the device, and run the sampler up to its first query."""
         try:
             self.levels = self.sampler.levels(self.model.schedule)
-            noise = start_noise(self.seeds, self.model.shape)
-            self.noise_hash = fingerprint(noise)
-            dtype = getattr(torch, self.model.precision)
-            x = torch.from_numpy(noise * self.model.schedule.start_scale(self.levels[0])).to(device, dtype)
+            x = self._start_state(self.levels[0]).to(device, getattr(torch, self.model.precision))
             draws = KeyedNoise(self.seeds, self.model.shape, like=x)
             self._queries = conditioned(self.sampler.sample(x, self.levels, draws), self.conditioners)
             self.status = "running"
@@ -118,6 +121,19 @@ class Cell:
             self.fail(
                 TimeoutError(f"used {self.seconds:.1f} s, the limit of a cell is {self.limits.seconds:g} s")
             )
+
+    def _start_state(self, level: Level) -> torch.Tensor:
+        """The state that was given, or start noise scaled to the first level."""
+        if self.start_state is None:
+            noise = start_noise(self.seeds, self.model.shape)
+            self.noise_hash = fingerprint(noise)
+            return torch.from_numpy(noise * self.model.schedule.start_scale(level))
+        expected = (len(self.seeds), *self.model.shape)
+        if tuple(self.start_state.shape) != expected:
+            raise ValueError(
+                f"the start state has shape {tuple(self.start_state.shape)}, expected {expected}"
+            )
+        return self.start_state
 
     def _advance(self, prediction: Prediction | None) -> None:
         assert self._queries is not None

@@ -76,7 +76,10 @@ class Engine:
 
     def warm_up(self, cells: Sequence[Cell]) -> None:
         """Load the networks and answer one throw-away tick, so that "time alone" does not pay for loading."""
-        rehearsal = [Cell(c.model, c.sampler, c.conditioners, c.conditions, c.seeds, c.limits) for c in cells]
+        rehearsal = [
+            Cell(c.model, c.sampler, c.conditioners, c.conditions, c.seeds, c.limits, c.start_state)
+            for c in cells
+        ]
         self.start(rehearsal)
         self.tick(rehearsal)
         for cell in rehearsal:

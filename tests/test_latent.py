@@ -1,0 +1,362 @@
+"""Inversion against the exact probability-flow ODE, interpolation against the comparison it lies between."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from zoo.builtins.classifier_free_guidance import ClassifierFreeGuidance
+from zoo.builtins.ddim import DDIM
+
+import zoo
+from tests.helpers import (
+    CPU,
+    PixelModel,
+    angular_levels,
+    by_hand,
+    finish,
+    leaning_mixture,
+    random_network,
+    rowwise,
+)
+from zoo import NEGATIVE, PROMPT
+from zoo.cell import Cell
+from zoo.cli import main
+from zoo.data import TinyWorld
+from zoo.latent import DDIMInversion, Unclipped, slerp
+from zoo.models import mixture
+from zoo.noise import unit_noise
+from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level, Levels
+
+PAGE = Path(__file__).parents[1] / "docs" / "latents.md"
+CLEAN = Level(1.0, 0.0, None)
+
+
+def climb(model, x, levels, iterations=1):
+    """The latents of x for one class, and the number of queries."""
+    up = DDIMInversion(DDIM(), iterations)
+    latents, queries = by_hand(up, x, levels, lambda x, level: model.x0(x, level, 0))
+    return latents, len(queries)
+
+
+def descend(model, x, levels):
+    return by_hand(DDIM(), x, levels, lambda x, level: model.x0(x, level, 0))[0]
+
+
+def geometric_levels(steps):
+    return Levels([Level(1.0, float(s), float(s)) for s in np.geomspace(10, 0.2, steps + 1)])
+
+
+def rms(x):
+    return float(x.square().mean().sqrt())
+
+
+@pytest.mark.parametrize("levels", [angular_levels, geometric_levels])
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_upwards_the_error_on_an_exact_gaussian_is_of_first_order(levels, iterations):
+    """Between two positive levels; iterated it goes to DDIM's own inverse, which is of first order too."""
+    model = leaning_mixture()
+    x = model.draw(32, seed=0, condition=0)
+    sizes, errors = [16, 32, 64, 128, 256], []
+    for steps in sizes:
+        visited = levels(steps)
+        latents, _ = climb(model, x, visited, iterations)
+        errors.append(rms(latents - model.solve(x, visited[-1], visited[0], 0)))
+    assert all(finer < coarser for coarser, finer in itertools.pairwise(errors))
+    slope = -np.polyfit(np.log(sizes), np.log(errors), 1)[0]
+    assert 0.85 < slope < 1.2
+
+
+@pytest.mark.parametrize(
+    "visited",
+    [
+        Levels([*angular_levels(8), CLEAN]),
+        Levels([*geometric_levels(8), CLEAN]),
+        DiscreteSchedule.cosine().levels(9),  # begins where alpha is nearly zero
+    ],
+    ids=["angular", "exploding", "cosine"],
+)
+def test_the_fixed_point_undoes_ddim(visited):
+    """From the clean level, where no network can be asked."""
+    model = leaning_mixture()
+    x = model.draw(32, seed=0, condition=0)
+    errors = []
+    for iterations in (1, 2, 4, 50):
+        latents, asked = climb(model, x, visited, iterations)
+        assert asked == 9 * iterations
+        errors.append(rms(descend(model, latents, visited) - x))
+    assert errors[1] < errors[0] / 2 and errors[2] < errors[1] / 2
+    assert errors[3] < 1e-9
+
+
+def test_plain_inversion_is_eulers_step_up_the_ode():
+    """dx̄/dσ̄ = eps in x̄ = x/alpha and σ̄ = sigma/alpha, equation 14."""
+    model = leaning_mixture()
+    x = model.draw(4, seed=1)
+    t, s = Level(0.6, 0.8, 2), Level(0.8, 0.6, 1)
+    found, queries = by_hand(
+        DDIMInversion(DDIM()), x, Levels([t, s]), lambda x, level: model.x0(x, level, None)
+    )
+    expected = x / s.alpha + (t.sigma / t.alpha - s.sigma / s.alpha) * model.eps(x, s)
+    torch.testing.assert_close(found / t.alpha, expected)
+    assert [query.level for query in queries] == [s]
+
+
+def test_through_the_engine_it_reaches_the_exact_noise():
+    model = mixture.build()
+    north = model.words.index("north")
+    x = model.draw(1, seed=3, condition=north)[0]
+    exact = model.solve(x[None], CLEAN, model.schedule.level(999), north)[0]
+    found = [zoo.invert(x, model="mixture", prompt="north", method=f"ddim steps={n}") for n in (80, 320)]
+    latents = [float((inversion.latents - exact).abs().max()) for inversion in found]
+    assert latents[1] < latents[0] / 2 and latents[1] < 0.02
+    assert found[1].rmse < found[0].rmse / 2
+
+
+def test_variance_exploding_noise_is_found_too(monkeypatch):
+    model = leaning_mixture(KarrasSchedule())
+    monkeypatch.setattr("zoo.latent.load_model", lambda name, registry: model)
+    x = model.draw(1, seed=0, condition=1)[0]
+    found = zoo.invert(x, prompt="moon", method="ddim steps=60", iterations=2)
+    exact = model.solve(x[None], CLEAN, model.schedule.level(80.0), 1)[0]
+    assert float((found.latents - exact).abs().max()) < 0.05 * float(exact.abs().max())
+    assert found.rmse < 0.01
+
+
+def test_evaluations_are_counted_where_the_network_is_called():
+    x = torch.tensor([0.1, 1.4]).double()
+    method = "ddim steps=7 | cfg scale=2"
+    found = zoo.invert(x, model="mixture", prompt="north", method=method, iterations=3)
+    assert found.nfe == {"inversion": {"denoiser": 42}, "reconstruction": {"denoiser": 14}}
+    assert (found.method, found.model, found.iterations) == (method, "mixture", 3)
+
+
+def test_the_error_is_in_units_of_the_data(tmp_path):
+    picture, off = torch.zeros(3, 4, 4), torch.full((3, 4, 4), 0.02)
+    found = zoo.Inversion("m", "", "ddim steps=2", 1, picture, off, off, {})
+    assert found.rmse == pytest.approx(0.02)
+    assert found.psnr == pytest.approx(40)  # a hundredth of the range
+    perfect = zoo.Inversion("m", "", "ddim steps=2", 1, picture, off, picture, {})
+    assert perfect.psnr == math.inf and perfect.to_dict()["psnr"] is None
+
+
+def test_nothing_is_clipped_under_guidance():
+    model = PixelModel(random_network())
+    guidance = ClassifierFreeGuidance(ClassifierFreeGuidance.Params(scale=3, threshold="static"))
+    x = torch.rand(1, *model.shape).double() * 2 - 1
+    conditions = {PROMPT: "a", NEGATIVE: ""}
+    cell = Cell(model, DDIMInversion(DDIM()), [Unclipped(), guidance], conditions, (0,), start_state=x)
+    cell.start(CPU)
+    assert cell.query.threshold == "none"
+    assert dict(cell.query.terms) == {PROMPT: 3, NEGATIVE: -2}
+
+
+def test_a_start_state_of_the_wrong_shape_fails_its_cell():
+    model = PixelModel(rowwise)
+    (cell,) = finish(Cell(model, DDIM(), [], {PROMPT: ""}, (0, 1), start_state=torch.zeros(1, *model.shape)))
+    assert cell.status == "failed"
+    assert "the start state has shape (1, 3, 4, 4), expected (2, 3, 4, 4)" in cell.error
+
+
+def test_a_rendered_picture_comes_back_the_better_the_more_steps():
+    """On the bundled network."""
+    drawn = TinyWorld(seed=0)[0]
+    picture = Image.fromarray(drawn.image)
+    coarse, fine = (
+        zoo.invert(picture, prompt=drawn.caption, method=f"ddim steps={n}", device="cpu") for n in (4, 16)
+    )
+    assert fine.rmse < coarse.rmse
+    assert torch.equal(fine.picture, torch.from_numpy(drawn.image).permute(2, 0, 1).float() / 127.5 - 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "ddpm steps=3"}, "only ddim can be run upwards, not ddpm; for example 'ddim steps=50'"),
+        ({"method": "ddim eta=0.5"}, "'ddim eta=0.5' draws noise on the way"),
+        ({"method": "ddim steps=1001"}, "steps=1001"),
+        ({"iterations": 0}, "iterations must be within 1 … 50, got 0"),
+        ({"model": "mixtur"}, "Did you mean 'mixture'?"),
+        ({"device": "tpu"}, "no device 'tpu' here"),
+    ],
+)
+def test_what_cannot_be_inverted_is_refused(options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        zoo.invert(torch.zeros(2), **{"model": "mixture", **options})
+
+
+def test_data_must_fit_the_model():
+    with pytest.raises(ValueError, match=r"the data has shape \(3,\), mixture needs \(2,\)"):
+        zoo.invert(torch.zeros(3), model="mixture")
+    with pytest.raises(ValueError, match=r"the data of mixture has shape \(2,\): a picture file is no such"):
+        zoo.invert(Image.new("RGB", (2, 2)), model="mixture")
+
+
+def test_the_ends_are_the_pictures_of_the_comparison():
+    method, seeds = "ddim steps=5 | cfg scale=2", (3, 8)
+    comparison = zoo.Comparison(model="gaussian", prompt="dusk", seeds=seeds, cells=[method])
+    expected = zoo.compare(comparison).cells[0].images
+    found = zoo.interpolate(seeds, frames=4, model="gaussian", prompt="dusk", method=method)
+    assert torch.equal(found.images[[0, -1]], expected)
+    assert found.images.shape == (4, 3, 16, 16)
+    assert found.nfe == {"denoiser": 10}
+
+
+def test_all_frames_go_through_the_network_together(monkeypatch):
+    model = PixelModel(rowwise, schedule=KarrasSchedule())
+    monkeypatch.setattr("zoo.latent.load_model", lambda name, registry: model)
+    zoo.interpolate((0, 1), frames=7, method="ddim steps=3")
+    starts = [x for x, _, _ in model.calls]
+    assert [len(x) for x in starts] == [7, 7, 7]
+    noise = np.stack([unit_noise(seed, 0, model.shape) for seed in (0, 1)])
+    np.testing.assert_array_equal(starts[0][[0, -1]].numpy(), noise * 80.0)
+
+
+def test_between_two_noises_lies_noise():
+    first, last = (unit_noise(seed, 0, (3, 64, 64)) for seed in (3, 8))
+    middle = slerp(first, last, 0.5)
+    assert np.std(middle) == pytest.approx(1, abs=0.03)
+    assert np.std((first + last) / 2) == pytest.approx(math.sqrt(0.5), abs=0.03)  # what a straight line has
+    np.testing.assert_array_equal(slerp(first, last, 0), first)
+    np.testing.assert_array_equal(slerp(first, last, 1), last)
+
+
+def test_on_the_circle_it_turns_at_a_constant_rate():
+    x, y = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    for weight in (0.0, 0.25, 0.8):
+        angle = weight * math.pi / 2
+        np.testing.assert_allclose(slerp(x, y, weight), [math.cos(angle), math.sin(angle)], atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "options", "message"),
+    [
+        ((3, 8), {"method": "ddpm steps=3"}, "'ddpm steps=3' draws noise on the way"),
+        ((3, 8), {"method": "ddim steps=3 eta=0.1"}, "use a deterministic method, such as 'ddim steps=20'"),
+        ((3, 8), {"frames": 1}, "frames must be within 2 … 256, both ends included, got 1"),
+        ((3, 8), {"method": "ddim steps=2000"}, "steps=2000"),
+        ((3,), {}, "two seeds within"),
+        ((-1, 8), {}, "two seeds within"),
+        ((3, 3), {}, "the two noises are parallel"),
+    ],
+)
+def test_what_cannot_be_interpolated_is_refused(seeds, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        zoo.interpolate(seeds, **{"model": "gaussian", **options})
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "sky – größer.png"
+    Image.linear_gradient("L").convert("RGBA").save(path)
+    return str(path)
+
+
+INVERT = ["invert", "--model", "gaussian", "--prompt", "noon", "--steps", "4"]
+INTERPOLATE = ["interpolate", "--model", "gaussian", "--prompt", "dusk", "--seeds", "3,8"]
+
+
+def test_an_inversion_from_the_command_line_fills_the_folder(picture, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([*INVERT, picture, "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "inversion.json",
+        "latents.npy",
+        "picture.png",
+        "reconstruction.png",
+    ]
+    written = json.loads((out / "inversion.json").read_text(encoding="utf-8"))
+    assert capsys.readouterr().out.splitlines() == [
+        "inversion       4 NFE",
+        f"reconstruction  4 NFE · RMSE {written['rmse']:.4f} of pixels within [-1, 1] · PSNR {written['psnr']:.1f} dB",
+        f"written to {out}",
+    ]
+    assert Image.open(out / "picture.png").size == (16, 16)
+    api = zoo.invert(picture, model="gaussian", prompt="noon", method="ddim steps=4")
+    np.testing.assert_array_equal(np.load(out / "latents.npy"), api.latents.numpy())
+    assert api.rmse == written["rmse"]
+
+
+def test_json_is_all_there_is_on_stdout(picture, capsys):
+    method = "ddim steps=3 spacing=karras | cfg scale=2"
+    arguments = ["invert", "--model", "gaussian", "--prompt", "stormy dusk", "--iterations", "2"]
+    assert main([*arguments, picture, "--method", method, "--json"]) == 0
+    captured = capsys.readouterr()
+    results = json.loads(captured.out)
+    assert (results["method"], results["iterations"]) == (method, 2)
+    assert results["nfe"] == {"inversion": {"denoiser": 12}, "reconstruction": {"denoiser": 6}}
+    assert captured.err == "zoo: gaussian ignores stormy; it knows dawn, noon, dusk, night\n"
+    assert main([*INTERPOLATE, "--frames", "2", "--method", "ddim steps=1", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert (results["seeds"], results["frames"], results["nfe"]) == ([3, 8], 2, {"denoiser": 1})
+
+
+def test_an_interpolation_from_the_command_line_fills_the_folder(tmp_path, capsys):
+    out, compared = tmp_path / "between", tmp_path / "compared"
+    method = ["--method", "ddim steps=3"]
+    assert main([*INTERPOLATE, *method, "--frames", "9", "--out", str(out)]) == 0
+    assert main([*INTERPOLATE, *method, "--frames", "5", "--out", str(out)]) == 0  # replaces the nine
+    frames = sorted((out / "frames").iterdir())
+    assert [path.name for path in frames] == [f"00{i}.png" for i in range(5)]
+    assert "5 frames from seed 3 to seed 8  3 NFE each" in capsys.readouterr().out
+    assert Image.open(out / "strip.png").size == (5 * (96 + 8) - 8, 96)
+    assert main(["compare", *INTERPOLATE[1:], *method, "--out", str(compared)]) == 0
+    for frame, seed in ((frames[0], 3), (frames[-1], 8)):
+        expected = np.asarray(Image.open(compared / f"cells/00/{seed}.png"))
+        np.testing.assert_array_equal(np.asarray(Image.open(frame)), expected)
+
+
+def test_a_failure_on_the_way_is_exit_code_1(capsys, monkeypatch):
+    def broken(x, t, texts):
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr("zoo.latent.load_model", lambda name, registry: PixelModel(broken))
+    assert main(INTERPOLATE) == 1
+    assert capsys.readouterr().err == "zoo: failed: DDIM failed: RuntimeError: it broke\n"
+
+
+@pytest.mark.parametrize("arguments", [["--seeds", "3"], ["--seeds", "3,x"], ["--frames", "many"]])
+def test_wrong_options_are_refused_by_the_parser(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([*INTERPOLATE, *arguments])
+    assert repr(arguments[1]) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*INTERPOLATE, "--method", "ddpm"], "draws noise on the way"),
+        ([*INTERPOLATE, "--frames", "1"], "frames must be within 2 … 256"),
+        ([*INVERT, "nowhere.png"], "nowhere.png"),
+        ([*INVERT, __file__], "cannot be read as a picture"),
+        (["invert", __file__, "--steps", "0"], "steps=0"),
+    ],
+)
+def test_wrong_input_is_exit_code_2_and_one_line(arguments, message, capsys):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("zoo: ") and message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_the_page_about_it_shows_what_works(tmp_path, monkeypatch):
+    blocks = dict(re.findall(r"```(bash|python)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+    commands = [shlex.split(line) for line in blocks["bash"].splitlines() if line.startswith("python -m zoo")]
+    assert {words[3] for words in commands} == {"invert", "interpolate"}
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(re.sub(r"tinyworld", "gaussian", re.sub(r"steps=\d+", "steps=2", blocks["python"])), names)
+    for words in commands:
+        small = [re.sub(r"steps=\d+", "steps=2", word) for word in words[3:]]
+        steps = ["--steps", "2"] if "--steps" in small else []
+        assert main([*small, *steps, "--model", "gaussian"]) == 0
+    assert names["found"].latents.shape == (3, 16, 16)

@@ -1,0 +1,118 @@
+"""Pictures of any kind become a model's data, or are refused in one line that names them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zoo.picture import load_picture
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def data(*colour: int) -> torch.Tensor:
+    return torch.tensor(colour) / 127.5 - 1
+
+
+def two_halves(size: tuple[int, int] = (8, 8)) -> Image.Image:
+    """Red on the left, blue on the right."""
+    picture = Image.new("RGB", size, RED)
+    picture.paste(BLUE, (size[0] // 2, 0, *size))
+    return picture
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "RGBX", "P", "CMYK", "YCbCr", "HSV"])
+def test_every_mode_of_colour_is_read(mode):
+    found = load_picture(two_halves().convert(mode), 4, 4)
+    assert found.shape == (3, 4, 4) and found.dtype == torch.float32
+    torch.testing.assert_close(found[:, 1, 0], data(*RED), atol=0.02, rtol=0)
+    torch.testing.assert_close(found[:, 1, 3], data(*BLUE), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "I;16", "I"])
+def test_every_mode_of_grey_is_read(mode):
+    white = 65535 if mode.startswith("I") else 255
+    pixels = np.array([[0, white]] * 2)
+    picture = {
+        "1": lambda: Image.fromarray(pixels.astype(np.uint8)).convert("1"),
+        "L": lambda: Image.fromarray(pixels.astype(np.uint8)),
+        "LA": lambda: Image.fromarray(pixels.astype(np.uint8)).convert("LA"),
+        "I;16": lambda: Image.fromarray(pixels.astype(np.uint16)),
+        "I": lambda: Image.fromarray(pixels.astype(np.int32)),
+    }[mode]()
+    assert picture.mode == mode
+    torch.testing.assert_close(load_picture(picture, 2, 2)[:, 0], torch.tensor([[-1.0, 1.0]] * 3))
+
+
+def test_sixteen_bits_are_scaled_and_not_cut_off(tmp_path):
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((2, 2), 128 * 257, np.uint16)).save(path)
+    torch.testing.assert_close(load_picture(path, 2, 2), torch.full((3, 2, 2), 128 / 127.5 - 1))
+
+
+def test_what_is_transparent_is_white():
+    picture = two_halves().convert("RGBA")
+    picture.paste((0, 0, 0, 0), (0, 0, 4, 8))
+    palette = Image.new("P", (2, 2), 0)
+    palette.info["transparency"] = 0
+    assert (load_picture(picture, 2, 2)[:, :, 0] == 1).all()
+    assert (load_picture(palette, 2, 2) == 1).all()
+
+
+def test_it_is_turned_as_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held on its side: turn it clockwise
+    path = tmp_path / "turned.jpg"
+    two_halves((64, 32)).save(path, exif=exif, quality=95)
+    found = load_picture(path, 4, 2)
+    assert (found[0, 0] > 0.9).all() and (found[2, 3] > 0.9).all()  # left has become top
+
+
+@pytest.mark.parametrize("size", [(24, 8), (8, 24)])
+def test_the_middle_is_kept(size):
+    picture = Image.new("RGB", size, RED)
+    left, top = (size[0] - 8) // 2, (size[1] - 8) // 2
+    picture.paste(BLUE, (left, top, left + 8, top + 8))
+    assert (load_picture(picture, 4, 4) == data(*BLUE)[:, None, None]).all()
+
+
+def test_resizing_is_the_mean_over_the_area():
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (32, 32, 3)).astype(np.uint8)
+    mean = pixels.reshape(8, 4, 8, 4, 3).mean((1, 3)).transpose(2, 0, 1)
+    found = (load_picture(Image.fromarray(pixels), 8, 8) + 1) * 127.5
+    assert np.abs(found.numpy() - mean).max() <= 1  # Pillow rounds after each axis
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 999), (3, 2)])
+def test_small_and_narrow_ones_are_enlarged(size):
+    assert (load_picture(Image.new("RGB", size, RED), 4, 4) == data(*RED)[:, None, None]).all()
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    text, cut, empty = tmp_path / "text.png", tmp_path / "cut.png", tmp_path / "empty.png"
+    text.write_text("no picture")
+    empty.write_bytes(b"")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(cut)
+    cut.write_bytes(cut.read_bytes()[:3000])
+    for path in (text, cut, empty):
+        with pytest.raises(ValueError, match=rf"{path.name} cannot be read as a picture: ") as caught:
+            load_picture(path, 4, 4)
+        assert "\n" not in str(caught.value)
+
+
+def test_pixels_without_a_known_range_are_refused():
+    with pytest.raises(
+        ValueError, match="floating-point numbers of unknown range; save it with 8 or 16 bits"
+    ):
+        load_picture(Image.new("F", (2, 2)), 4, 4)
+
+
+def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.png"):
+        load_picture(tmp_path / "nowhere.png", 4, 4)
+    with pytest.raises(OSError, match=tmp_path.name):
+        load_picture(tmp_path, 4, 4)
