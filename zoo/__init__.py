@@ -19,6 +19,7 @@ from zoo.hookspecs import (
     hookimpl,
 )
 from zoo.method import Method
+from zoo.metric import Absent, Finished, Metric, NoScore, Score
 from zoo.model import Model
 from zoo.prediction import Prediction
 from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "NEGATIVE",
     "PROMPT",
+    "Absent",
     "AnnotatorSpec",
     "CellResult",
     "Comparison",
@@ -38,18 +40,22 @@ __all__ = [
     "DiscreteSchedule",
     "Event",
     "Field",
+    "Finished",
     "KarrasSchedule",
     "Level",
     "Levels",
     "Method",
+    "Metric",
     "MetricSpec",
     "Model",
     "ModelSpec",
+    "NoScore",
     "Prediction",
     "Query",
     "Sampler",
     "SamplerSpec",
     "Schedule",
+    "Score",
     "Spacing",
     "__api_version__",
     "__version__",

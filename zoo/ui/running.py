@@ -170,7 +170,7 @@ class Runner:
                 return result
             for event in seen:
                 noise = noise or event.result.noise
-                if event.kind != "progress":
+                if event.kind not in ("progress", "scored"):
                     ended.add(event.cell)
                     store.add(event.cell, event.result)
             latest = {event.cell: event for event in seen}
@@ -183,7 +183,9 @@ class Runner:
             i: cards.card(titles[i], event.result, comparison.seeds, comparison.timing, event, event.preview)
             for i, event in latest.items()
         }
-        return Change(f"{ended} of {len(titles)} cells have ended …", drawn, noise)
+        scoring = comparison.metrics and ended == len(titles)
+        status = "Scoring …" if scoring else f"{ended} of {len(titles)} cells have ended …"
+        return Change(status, drawn, noise)
 
 
 def _noise(cells: tuple[CellResult, ...]) -> str:
