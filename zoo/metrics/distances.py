@@ -46,14 +46,23 @@ def precision_recall(fake: torch.Tensor, real: torch.Tensor, k: int = 3) -> tupl
     )
 
 
-def energy_distance(x: torch.Tensor, y: torch.Tensor) -> float:
+def energy_distance(x: torch.Tensor, y: torch.Tensor, within: float | None = None) -> float:
     """√(2·E|X − Y| − E|X − X'| − E|Y − Y'|), 0 only for equal distributions (Székely & Rizzo 2013).
 
     Over all pairs, each vector with itself too, which biases it upwards: two samples of one distribution are
     not at distance 0.
+
+    Args:
+        within: the `mean_distance` of y to itself, where it is known already.
     """
-    square = 2 * _distances(x, y).mean() - _distances(x, x).mean() - _distances(y, y).mean()
-    return max(0.0, float(square)) ** 0.5
+    within = mean_distance(y, y) if within is None else within
+    square = 2 * mean_distance(x, y) - mean_distance(x, x) - within
+    return float(max(0.0, square) ** 0.5)
+
+
+def mean_distance(x: torch.Tensor, y: torch.Tensor) -> float:
+    """E|X − Y| over all pairs."""
+    return float(torch.cdist(x.double(), y.double()).mean())
 
 
 def _radii(x: torch.Tensor, k: int) -> torch.Tensor:
@@ -62,5 +71,5 @@ def _radii(x: torch.Tensor, k: int) -> torch.Tensor:
 
 
 def _distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    # Not by matrix products, which would put a vector at some distance from itself.
+    # Not by matrix products, whose rounding would put a vector at some distance from itself.
     return torch.cdist(x.double(), y.double(), compute_mode="donot_use_mm_for_euclid_dist")

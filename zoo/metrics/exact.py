@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
+from functools import lru_cache
 
 import torch
 
 from zoo.metric import Absent, Finished, Metric, Score
-from zoo.metrics.distances import energy_distance
+from zoo.metrics.distances import energy_distance, mean_distance
 from zoo.metrics.solution import distance
 from zoo.models.exact import GaussianMixture
 from zoo.noise import start_noise
@@ -17,7 +18,8 @@ class ExactError(Metric):
     """Root mean square distance of each sample from where the exact probability-flow ODE leads; the mean over images.
 
     The closed form holds for one class, without conditioners, which bend the ODE; and from the schedule's
-    noisiest level, so that starting at a cleaner one from the same noise counts as error.
+    noisiest level, so that starting at a cleaner one from the same noise counts as error. Nor does the error fall
+    below that of the one step from the cleanest level that networks know onto the clean one: 1.4e-3 on `gaussian`.
     """
 
     def score(self, cell: Finished) -> Score:
@@ -40,20 +42,21 @@ class EnergyDistance(Metric):
     difference. It needs 20 samples; with fewer hardly anything would be.
     """
 
-    reference, draws = 1000, 20
-
     def score(self, cell: Finished) -> Score:
         model = _exact(cell)
         cell.must_have(20)
-        n = len(cell.samples)
-        exact = model.data(cell.prompt, self.reference, seed=0).flatten(1)
-        floor = [
-            energy_distance(model.data(cell.prompt, n, seed).flatten(1), exact)
-            for seed in range(1, self.draws + 1)
-        ]
-        real = statistics.quantiles(floor, n=20)[-1]
-        value = energy_distance(cell.samples.flatten(1), exact)
-        return Score(value, n, real=real, better="lower")
+        exact, within, real = _exact_samples(model, cell.prompt, len(cell.samples))
+        value = energy_distance(cell.samples.flatten(1), exact, within)
+        return Score(value, len(cell.samples), real=real, better="lower")
+
+
+@lru_cache(maxsize=8)
+def _exact_samples(model: GaussianMixture, prompt: str, n: int) -> tuple[torch.Tensor, float, float]:
+    """The samples that others are held against, their mean distance, and what `n` exact samples score."""
+    exact = model.data(prompt, 1000, seed=0).flatten(1)
+    within = mean_distance(exact, exact)
+    scores = [energy_distance(model.data(prompt, n, seed).flatten(1), exact, within) for seed in range(1, 21)]
+    return exact, within, statistics.quantiles(scores, n=20, method="inclusive")[-1]
 
 
 def _exact(cell: Finished) -> GaussianMixture:

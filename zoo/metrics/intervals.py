@@ -29,16 +29,16 @@ def student(degrees: int) -> float:
 
 
 def mean_interval(values: torch.Tensor) -> tuple[float, float | None, float | None]:
-    """The mean of independent values (n,), and its 95 % interval; None of one value."""
+    """The mean of independent values (n,), none negative, and its 95 % interval; None of one value."""
     n, mean = len(values), float(values.mean())
     if n < 2:
         return mean, None, None
     half = student(n - 1) * float(values.std()) / math.sqrt(n)
-    return mean, mean - half, mean + half
+    return mean, max(0.0, mean - half), mean + half
 
 
 def pairs_interval(pairs: torch.Tensor) -> tuple[float, float | None, float | None]:
-    """The mean over all pairs i ≠ j of a symmetric (n, n) matrix, and its 95 % interval; None of one pair.
+    """The mean over all pairs i ≠ j of a symmetric (n, n) matrix, none negative, and its 95 % interval; None of one.
 
     The pairs are not independent; the interval is that of the jackknife, which leaves out one i after the other.
     """
@@ -50,4 +50,4 @@ def pairs_interval(pairs: torch.Tensor) -> tuple[float, float | None, float | No
     without = (rows.sum() - 2 * rows) / ((n - 1) * (n - 2))
     spread = (n - 1) / n * float((without - without.mean()).square().sum())
     half = student(n - 1) * math.sqrt(spread)
-    return mean, mean - half, mean + half
+    return mean, max(0.0, mean - half), mean + half
