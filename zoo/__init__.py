@@ -21,6 +21,7 @@ from zoo.hookspecs import (
 from zoo.karras import KarrasSampler
 from zoo.latent import Interpolation, Inversion, interpolate, invert
 from zoo.method import Method
+from zoo.metric import Absent, Finished, Metric, NoScore, Score
 from zoo.model import Model
 from zoo.prediction import Prediction
 from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 __all__ = [
     "NEGATIVE",
     "PROMPT",
+    "Absent",
     "AnnotatorSpec",
     "CellResult",
     "Comparison",
@@ -40,6 +42,7 @@ __all__ = [
     "DiscreteSchedule",
     "Event",
     "Field",
+    "Finished",
     "Interpolation",
     "Inversion",
     "KarrasSampler",
@@ -47,14 +50,17 @@ __all__ = [
     "Level",
     "Levels",
     "Method",
+    "Metric",
     "MetricSpec",
     "Model",
     "ModelSpec",
+    "NoScore",
     "Prediction",
     "Query",
     "Sampler",
     "SamplerSpec",
     "Schedule",
+    "Score",
     "Spacing",
     "__api_version__",
     "__version__",

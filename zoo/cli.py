@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 if TYPE_CHECKING:
-    from zoo.comparison import Comparison
+    from zoo.comparison import CellResult, Comparison
     from zoo.registry import Registry
+
+NOTHING_WRITTEN = "nothing written: name a folder with --out DIR to keep the pictures"
 
 RECIPES = {
     "denoiser": "zoo.training.denoiser",
     "distill": "zoo.training.distill",
+    "classifier": "zoo.training.classifier",
     "features": "zoo.training.features",
 }
 
@@ -63,6 +66,11 @@ def _parser(argv: Sequence[str] | None) -> argparse.ArgumentParser:
     )
     compare.add_argument(
         "--time-alone", action="store_true", help="time each cell by itself, after a warm-up"
+    )
+    compare.add_argument(
+        "--metrics",
+        metavar="NAMES",
+        help="score the cells once all are done: all, or names such as prompt_accuracy,frechet",
     )
     compare.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     compare.add_argument("--dtype", default="auto", help="auto, fp32, bf16 or fp16 (default: auto)")
@@ -234,8 +242,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     from zoo.comparison import stream
     from zoo.store import Store
 
-    comparison = _comparison(arguments)
     registry = _registry(arguments)
+    comparison = _comparison(arguments, registry)
     limits = _limits(arguments)
     store = Store(arguments.out, comparison) if arguments.out else None
     # With --json what plugins print while they run must not end up between the braces.
@@ -255,7 +263,7 @@ def _compare(arguments: argparse.Namespace) -> int:
             except StopIteration as stop:
                 result = stop.value
                 break
-            if event.kind != "progress":
+            if event.kind not in ("progress", "scored"):
                 if store is not None:
                     store.add(event.cell, event.result)
                 if not arguments.json:
@@ -266,10 +274,9 @@ def _compare(arguments: argparse.Namespace) -> int:
         store.finish(result)
     if arguments.json:
         print(json.dumps(result.to_dict(), indent=2))
-    elif store is not None:
-        print(f"written to {store.folder}")
     else:
-        print("nothing written: name a folder with --out DIR to keep the pictures")
+        _print_scores(result.cells, len(comparison.seeds))
+        print(f"written to {store.folder}" if store is not None else NOTHING_WRITTEN)
     if interrupted.is_set():
         return 130
     return 0 if result.done else 1
@@ -300,7 +307,30 @@ def _print_cell(cell: Any, timing: str) -> None:
     print(f"{cell.status:9} {cell.method}{rest}", flush=True)
 
 
-def _comparison(arguments: argparse.Namespace) -> Comparison:
+def _print_scores(cells: Sequence[CellResult], pictures: int) -> None:
+    """A table of the scores, then once each what is missing and why."""
+    from zoo.metric import NoScore
+    from zoo.sheet import scored
+
+    table = scored(cells)
+    if table:
+        columns = [[f"scores of {pictures}", *(cell.method for cell in cells)]]
+        columns += [[name, *(str(score or "–") for score in scores)] for name, scores in table.items()]
+        widths = [max(map(len, column)) for column in columns]
+        for row in zip(*columns, strict=True):
+            line = "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+            print(line.rstrip())
+    missing: dict[str, list[str]] = {}
+    for cell in cells:
+        for name, score in cell.metrics.items():
+            if isinstance(score, NoScore):
+                missing.setdefault(f"{name}: {score}", []).append(cell.method)
+    for line, methods in missing.items():
+        everywhere = len(methods) == sum(bool(cell.metrics) for cell in cells)
+        print(line if everywhere else f"{line} [{'; '.join(methods)}]")
+
+
+def _comparison(arguments: argparse.Namespace, registry: Registry) -> Comparison:
     """The saved comparison, if one is given, with what the options change."""
     from pydantic import ValidationError
 
@@ -322,6 +352,9 @@ def _comparison(arguments: argparse.Namespace) -> Comparison:
             fields[name] = getattr(arguments, name)
     if arguments.method:
         fields["cells"] = arguments.method
+    if arguments.metrics:
+        everything = arguments.metrics == "all"
+        fields["metrics"] = list(registry.metrics) if everything else arguments.metrics.split(",")
     if arguments.time_alone:
         fields["timing"] = "alone"
     if not fields.get("cells"):

@@ -7,17 +7,18 @@ pictures from the page, the command line, a notebook and another machine, up to 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from zoo.method import Method
+from zoo.method import Method, Part
+from zoo.metric import NoScore, Score
 from zoo.model import Model
 from zoo.noise import MAX_SEED
-from zoo.planning import load_model, plan
+from zoo.planning import load_model, plan, resolve_metrics
 from zoo.registry import Registry, default_registry
 
 if TYPE_CHECKING:
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
 
     from zoo.cell import Cell, Limits, Status
 
-MAX_IMAGES, MAX_CELLS, MAX_TEXT = 256, 256, 1000
+MAX_IMAGES, MAX_CELLS, MAX_TEXT = 4096, 256, 1000
 
 
 def _method(value: Any) -> Any:
     return Method.parse(value) if isinstance(value, str) else value
+
+
+def _metric(value: Any) -> Any:
+    return Part.parse(value) if isinstance(value, str) else value
 
 
 def _seeds(value: Any) -> Any:
@@ -56,6 +61,12 @@ MethodLine = Annotated[
     PlainSerializer(str, return_type=str),
 ]
 
+MetricLine = Annotated[
+    Part,
+    BeforeValidator(_metric, json_schema_input_type=str),
+    PlainSerializer(str, return_type=str),
+]
+
 
 class Comparison(BaseModel):
     """Everything that decides the pictures of a comparison; JSON both ways.
@@ -67,6 +78,7 @@ class Comparison(BaseModel):
         cells: methods in one line each, `ddim steps=20 | cfg scale=3`.
         timing: "shared" runs all cells fused and tells each one's share of the time; "alone" runs them one by one,
             each after a warm-up.
+        metrics: what scores the cells once all are done, in one line each, such as `frechet`.
         record: what it was run with (versions, device, hashes); written beside results, ignored when run again.
     """
 
@@ -80,6 +92,7 @@ class Comparison(BaseModel):
     )
     cells: tuple[MethodLine, ...] = Field(min_length=1, max_length=MAX_CELLS)
     timing: Literal["shared", "alone"] = "shared"
+    metrics: tuple[MetricLine, ...] = Field((), max_length=MAX_CELLS)
     record: dict[str, Any] | None = None
 
 
@@ -96,6 +109,7 @@ class CellResult:
         seconds: of all its images; shared or alone as the comparison says.
         noise: hash of the start noise; equal hashes started from the same noise.
         error, traceback: what went wrong.
+        metrics: scores by name, or why there is none; empty before, and for cells that are not done.
     """
 
     method: str
@@ -107,6 +121,7 @@ class CellResult:
     noise: str = ""
     error: str = ""
     traceback: str = ""
+    metrics: Mapping[str, Score | NoScore] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON part: everything but pictures."""
@@ -118,6 +133,7 @@ class CellResult:
             "noise": self.noise,
             "error": self.error,
             "traceback": self.traceback,
+            "metrics": {name: score.to_dict() for name, score in self.metrics.items()},
         }
 
 
@@ -163,14 +179,14 @@ class Event:
     """Something that happened to a cell.
 
     Attributes:
-        kind: progress, or how the cell ended: done, failed, cancelled, na.
+        kind: progress, or how the cell ended: done, failed, cancelled, na; scored once its metrics are known.
         cell: its index.
         step, steps: levels passed, of how many.
         result: what there is of the cell by now.
         preview: the predicted clean pictures (n, 3, H, W) within [-1, 1] while it forms; the images when done.
     """
 
-    kind: Literal["progress", "done", "failed", "cancelled", "na"]
+    kind: Literal["progress", "done", "failed", "cancelled", "na", "scored"]
     cell: int
     step: int
     steps: int
@@ -224,12 +240,14 @@ def stream(
     from zoo.cell import Limits
     from zoo.device import resolve_device, resolve_dtype
     from zoo.engine import Engine, drive
+    from zoo.scoring import score_cells
     from zoo.store import record
 
     registry = registry or default_registry()
     chosen = resolve_device(device)
     engine = Engine(chosen, resolve_dtype(dtype, chosen))
     planned = plan(comparison, registry, limits or Limits())
+    metrics = resolve_metrics(comparison, registry)
     model = load_model(comparison.model, registry)
     notices = dict.fromkeys([*model.notices(comparison.prompt), *model.notices(comparison.negative)])
 
@@ -253,6 +271,12 @@ def stream(
             event = _event(index, cell, model, results[index].method)
             results[index] = event.result
             yield event
+    if metrics:
+        done = {i: (cell, image) for i, cell in cells.items() if (image := results[i].images) is not None}
+        for index, scores in score_cells(metrics, done, engine, cancelled):
+            results[index] = replace(results[index], metrics=scores)
+            steps = cells[index].steps
+            yield Event("scored", index, steps, steps, results[index], results[index].images)
     return ComparisonResult(comparison, tuple(results), tuple(notices))
 
 

@@ -151,7 +151,7 @@ class AnnotatorSpec(Spec):
 
 
 class MetricSpec(Spec):
-    """A metric, which scores finished samples."""
+    """A metric: its implementation is a `zoo.Metric`."""
 
     kind = "metric"
 

@@ -32,6 +32,18 @@ class Part:
         """A part from Python values."""
         return cls(name, tuple((key, _written(value)) for key, value in params.items()))
 
+    @classmethod
+    def parse(cls, line: str) -> Part:
+        """Read one name with its parameters; `str(part)` and this are inverse to each other.
+
+        Raises:
+            ValueError: the line is not of the form `name key=value …`.
+        """
+        method = Method.parse(line)
+        if method.conditioners:
+            raise ValueError(f"{line!r} holds a bar; expected one `name key=value …`")
+        return method.sampler
+
 
 @dataclass(frozen=True)
 class Method:

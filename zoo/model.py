@@ -93,6 +93,18 @@ class Model(ABC):
         """A few prompts worth trying."""
         return []
 
+    def data_set(self) -> str:
+        """What the model was trained on, where metrics know it: "tinyworld", or "" for anything else."""
+        return ""
+
+    def data(self, text: str, n: int, seed: int) -> torch.Tensor:
+        """`n` real data that fit the prompt, (n, *shape), drawn from what the model imitates.
+
+        Raises:
+            LookupError: there are none at hand.
+        """
+        raise LookupError(f"there are no real data of {self.name} at hand")
+
     def fingerprint(self) -> str:
         """A hash of what the pictures depend on, such as the weights."""
         return ""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from zoo.conditioner import Conditioner
 from zoo.hookspecs import Spec
 from zoo.method import Method, Part
+from zoo.metric import Metric, NoScore
 from zoo.model import Model
 from zoo.prediction import check_determines_x0
 from zoo.registry import Registry, UnknownName
@@ -54,6 +55,26 @@ def resolve(method: Method, registry: Registry) -> tuple[Sampler, list[Condition
         raise ValueError(f"in the method {str(method)!r}: {error}") from None
     built = [_build(spec, part) for spec, part in zip(conditioners, method.conditioners, strict=True)]
     return _build(sampler, method.sampler), built
+
+
+def resolve_metrics(comparison: Comparison, registry: Registry) -> dict[Part, Metric | NoScore]:
+    """The metrics that a comparison names, each once; one that cannot be made is left as its failure.
+
+    Raises:
+        ValueError: an unknown name, or parameters that are unknown or out of bounds.
+    """
+    found: dict[Part, Metric | NoScore] = {}
+    for part in comparison.metrics:
+        try:
+            spec = registry.metric(part.name)
+            found[part] = spec.load()(spec.params_model()(**dict(part.params)))
+        except UnknownName as error:
+            raise ValueError(str(error)) from None
+        except ValidationError as error:
+            raise ValueError(f"in the metric {str(part)!r}: {_readable(error, spec)}") from None
+        except Exception as error:  # a plugin's own code ran
+            found[part] = NoScore(f"{type(error).__name__}: {error}", failed=True)
+    return found
 
 
 def impossible(model: Model, sampler: Sampler, conditioners: Sequence[Conditioner]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import html
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from zoo.metric import Score
 from zoo.store import png, to_pil
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ INK, FAINT, PAPER, HOLLOW = (32, 34, 40), (110, 114, 124), (255, 255, 255), (240
 GAP, MARGIN, SIDE = 8, 20, 300
 SMALLEST = 96
 """Pictures smaller than this are enlarged by a whole factor, without blur."""
+COLUMNS = 64
+"""Of more seeds than this, the first ones are shown."""
 
 
 def cost_line(cell: CellResult, timing: str) -> str:
@@ -25,12 +29,28 @@ def cost_line(cell: CellResult, timing: str) -> str:
     return f"{nfe} NFE · {cell.seconds:.2f} s {timing}"
 
 
+def scored(cells: Sequence[CellResult]) -> dict[str, list[Score | None]]:
+    """What could be measured: name, and which way is better, → the score of every cell that has one."""
+    columns: dict[str, list[Score | None]] = {}
+    for i, cell in enumerate(cells):
+        for name, score in cell.metrics.items():
+            if isinstance(score, Score):
+                columns.setdefault(score_name(name, score), [None] * len(cells))[i] = score
+    return columns
+
+
+def score_name(name: str, score: Score) -> str:
+    """`frechet ↓`: smaller is better."""
+    arrow = {"higher": " ↑", "lower": " ↓", None: ""}[score.better]
+    return f"{name}{arrow}"
+
+
 def draw_sheet(result: ComparisonResult) -> Image.Image:
     """One row per method, one column per seed; what is missing says why."""
     from PIL import Image, ImageDraw
 
     height, width = _picture_size(result)
-    seeds = result.comparison.seeds
+    seeds = result.comparison.seeds[:COLUMNS]
     top = MARGIN + 64
     size = (
         2 * MARGIN + SIDE + len(seeds) * (width + GAP),
@@ -45,7 +65,7 @@ def draw_sheet(result: ComparisonResult) -> Image.Image:
         draw.text((x, top - 20), f"seed {seed}", FAINT, _font(13))
     for row, cell in enumerate(result.cells):
         y = top + row * (height + GAP)
-        _label(draw, cell, result.comparison.timing, y)
+        _label(draw, cell, result.comparison.timing, y, y + height)
         for column in range(len(seeds)):
             x = MARGIN + SIDE + column * (width + GAP)
             if cell.images is None:
@@ -69,10 +89,11 @@ def html_table(result: ComparisonResult) -> str:
             body = "".join(
                 f'<td><img alt="{html.escape(cell.method, quote=True)}, seed {seed}" width={width} height={height} '
                 f'style="image-rendering: pixelated" src="{data_uri(png(to_pil(image)))}"></td>'
-                for seed, image in zip(result.comparison.seeds, cell.images, strict=True)
+                for seed, image in zip(result.comparison.seeds[:COLUMNS], cell.images, strict=False)
             )
         cost = html.escape(cost_line(cell, result.comparison.timing))
-        rows.append(f"<tr><th>{html.escape(cell.method)}<br><small>{cost}</small></th>{body}</tr>")
+        scores = "".join(f"<br><small>{html.escape(line)}</small>" for line in _score_lines(cell))
+        rows.append(f"<tr><th>{html.escape(cell.method)}<br><small>{cost}</small>{scores}</th>{body}</tr>")
     prompt = html.escape(result.comparison.prompt or "no prompt")
     notices = "".join(f"<p>{html.escape(notice)}</p>" for notice in result.notices)
     return f"{notices}<table><caption>{prompt}</caption>{''.join(rows)}</table>"
@@ -83,13 +104,21 @@ def data_uri(data: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
 
 
-def _label(draw: ImageDraw.ImageDraw, cell: CellResult, timing: str, y: int) -> None:
+def _label(draw: ImageDraw.ImageDraw, cell: CellResult, timing: str, y: int, bottom: int) -> None:
     lines = [(cell.method, INK, 15), (cost_line(cell, timing), FAINT, 13)]
     if cell.error:
         lines.append((f"{cell.status}: {cell.error}", FAINT, 12))
+    lines += [(line, FAINT, 12) for line in _score_lines(cell)]
     for text, colour, points in lines:
         draw.text((MARGIN, y + 4), _clip_text(draw, text, SIDE - 2 * GAP, points), colour, _font(points))
         y += points + 8
+        if y + 16 > bottom:
+            break
+
+
+def _score_lines(cell: CellResult) -> list[str]:
+    scores = cell.metrics.items()
+    return [f"{score_name(name, score)} {score}" for name, score in scores if isinstance(score, Score)]
 
 
 def _picture_size(result: ComparisonResult) -> tuple[int, int]:

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from zoo import NoScore, Score
 from zoo.comparison import CellResult, Event
 from zoo.discovery import PluginInfo
 from zoo.ui import cards, plugins_tab
@@ -60,6 +61,16 @@ def test_a_cell_has_a_place_for_each_picture_before_there_is_one():
     assert queued.count("zoo-tile") == done.count("zoo-tile") == 3
     assert done.count("data:image/png;base64,") == 3
     assert "seed 5" in queued
+
+
+def test_scores_or_the_reasons_for_their_absence_are_under_the_cost():
+    scores = {SCRIPT: Score(0.25, 4, better="lower"), "frechet": NoScore(SCRIPT)}
+    text = cards.card("DDIM", replace(RESULT, status="done", metrics=scores), [0], "shared")
+    assert "<script" not in text
+    assert " ↓</dt>" in text
+    assert '<dd title="of 4 pictures">0.25</dd>' in text
+    assert "absent: " in text
+    assert "zoo-scores" not in cards.card("DDIM", RESULT, [0], "shared")
 
 
 def test_times_say_what_they_are_of():

@@ -37,6 +37,9 @@ def test_what_exists_becomes_a_comparison(registry):
         ({"model": "nope"}, "There is no model"),
         ({"model": "folder:/etc"}, "There is no model"),
         ({"prompt": "a" * 1001}, "at most 1000"),
+        ({"seeds": "0..256"}, "At most 256 seeds"),
+        ({"metrics": ["nope"]}, "There is no metric 'nope'"),
+        ({"metrics": ["clip_score model=/etc"]}, "There is no metric 'clip_score model=/etc'"),
     ],
 )
 def test_what_does_not_exist_is_refused_in_words(registry, given, message):
@@ -56,6 +59,13 @@ def test_an_ordinary_comparison_is_within_the_budget(registry):
 def test_too_much_work_is_refused_before_it_starts(registry):
     with pytest.raises(ValueError, match="command line"):
         limits_for(ask(registry, seeds="0..99", methods=["ddim steps=1000"]), registry)
+
+
+def test_solving_in_fine_steps_counts_too(registry):
+    given = {"seeds": "0..99", "methods": ["ddim steps=100", "ddim steps=100 | cfg"]}
+    assert limits_for(ask(registry, **given), registry)
+    with pytest.raises(ValueError, match="about 900 network evaluations"):
+        limits_for(ask(registry, **given, metrics=["solution_error"]), registry)
 
 
 def test_larger_pictures_cost_more(registry):

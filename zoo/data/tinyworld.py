@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import colorsys
 import operator
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +55,15 @@ VOCABULARY: tuple[str, ...] = tuple(
     )
 )
 """Every word a caption can contain, sorted."""
+
+_SPELLINGS: dict[str, dict[str, str]] = {
+    "kind": {kind: kind for kind in KINDS},
+    "colour": {colour: colour for colour in COLOURS},
+    "scene": {scene: phrase.split()[-1] for scene, phrase in PHRASES.items()},
+    "size": {size: size for size in SIZES},
+    "place": _PLACE_PHRASES,
+    "facing": {facing: f"facing {facing}" for facing in FACINGS},
+}
 
 
 @dataclass(frozen=True)
@@ -143,6 +153,34 @@ def caption(attributes: Attributes, rng: np.random.Generator | None = None) -> s
         at = 0 if chance[5] < 0.5 else len(phrases)
         phrases.insert(at, _PLACE_PHRASES[attributes.place])
     return " ".join(words + phrases)
+
+
+def named(text: str) -> dict[str, str]:
+    """The attributes that a text names, as captions do; the first of several, nothing of those it leaves open.
+
+    A scene is also named by its word alone: "snow" as well as "in the snow".
+    """
+    words = f" {' '.join(re.findall(r'[a-z]+', text.lower()))} "
+    found = {}
+    for name, spellings in _SPELLINGS.items():
+        places = {value: words.find(f" {spelling} ") for value, spelling in spellings.items()}
+        places = {value: place for value, place in places.items() if place >= 0}
+        if places:
+            found[name] = min(places, key=places.__getitem__)
+    return found
+
+
+def draw_pictures(n: int, seed: int, size: int = 32, **fixed: str) -> np.ndarray:
+    """`n` pictures (n, H, W, 3) uint8 with some attributes fixed, as in kind="cat", and the others drawn.
+
+    Raises:
+        ValueError: a name is not among the allowed ones.
+    """
+    images = np.empty((n, size, size, 3), np.uint8)
+    for index, image in enumerate(images):
+        rng = np.random.Generator(np.random.Philox(key=[seed, index]))
+        image[:] = render(replace(draw_attributes(rng), **fixed), rng, size).image
+    return images
 
 
 def render(attributes: Attributes, rng: np.random.Generator, size: int = 32, maps: bool = False) -> Sample:

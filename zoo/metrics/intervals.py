@@ -1,6 +1,19 @@
 """Intervals of measured values."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+# Student's t, 97.5 %, for 1 to 30 degrees of freedom.
+_T = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
 
 
 def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -8,3 +21,33 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     p, c = hits / n, z * z / n
     middle, half = p + c / 2, z * math.sqrt(p * (1 - p) / n + c / (4 * n))
     return (middle - half) / (1 + c), (middle + half) / (1 + c)
+
+
+def student(degrees: int) -> float:
+    """How many standard errors a 95 % interval reaches to each side, after Student."""
+    return _T[degrees - 1] if degrees <= len(_T) else 1.96 + 2.5 / degrees
+
+
+def mean_interval(values: torch.Tensor) -> tuple[float, float | None, float | None]:
+    """The mean of independent values (n,), none negative, and its 95 % interval; None of one value."""
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return mean, None, None
+    half = student(n - 1) * float(values.std()) / math.sqrt(n)
+    return mean, max(0.0, mean - half), mean + half
+
+
+def pairs_interval(pairs: torch.Tensor) -> tuple[float, float | None, float | None]:
+    """The mean over all pairs i ≠ j of a symmetric (n, n) matrix, none negative, and its 95 % interval; None of one.
+
+    The pairs are not independent; the interval is that of the jackknife, which leaves out one i after the other.
+    """
+    n = len(pairs)
+    rows = pairs.sum(1) - pairs.diagonal()
+    mean = float(rows.sum()) / (n * (n - 1))
+    if n < 3:
+        return mean, None, None
+    without = (rows.sum() - 2 * rows) / ((n - 1) * (n - 2))
+    spread = (n - 1) / n * float((without - without.mean()).square().sum())
+    half = student(n - 1) * math.sqrt(spread)
+    return mean, max(0.0, mean - half), mean + half

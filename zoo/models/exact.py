@@ -151,6 +151,10 @@ class GaussianMixture(Model):
         z = self.means[k] + self.variances[k].sqrt() * noise
         return self._from_basis(z, torch.empty(n, *self.shape, dtype=torch.float64))
 
+    def data(self, text: str, n: int, seed: int) -> torch.Tensor:
+        """Exact samples of the class that the prompt names."""
+        return self.draw(n, seed, self.condition(text, torch.device("cpu")))
+
     def _log_joint(self, x: torch.Tensor, level: Level) -> torch.Tensor:
         z = self._to_basis(x)
         means, variances = self._components(None, z)

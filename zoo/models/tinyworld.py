@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from zoo.data.tinyworld import VOCABULARY, draw_pictures, named
 from zoo.model import Model
 from zoo.models.text import encode, unknown_words, vocabulary
 from zoo.schedule import DiscreteSchedule, Schedule
@@ -89,6 +90,18 @@ class TextToPixels(Model):
             "a large orange cat in the snow",
             "a small purple house on the left at sunset",
         ]
+
+    def data_set(self) -> str:
+        """What it was trained on, told by its words: exactly those of tinyworld's captions, or others."""
+        tokenizer, _ = self._text_parts()
+        return "tinyworld" if vocabulary(tokenizer) == list(VOCABULARY) else ""
+
+    def data(self, text: str, n: int, seed: int) -> torch.Tensor:
+        """tinyworld's pictures with the attributes that the prompt names, all others drawn freely."""
+        if self.data_set() != "tinyworld":
+            return super().data(text, n, seed)
+        images = draw_pictures(n, seed, self.shape[-1], **named(text))
+        return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def fingerprint(self) -> str:
         """SHA-256 over the weight files, first 16 digits."""

@@ -19,7 +19,13 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
     """Register the endpoint; to be called inside a Blocks context."""
 
     def compare_(
-        model: str, prompt: str, negative: str, seeds: str, methods: list[str], alone: bool = False
+        model: str,
+        prompt: str,
+        negative: str,
+        seeds: str,
+        methods: list[str],
+        alone: bool = False,
+        metrics: list[str] | None = None,
     ) -> dict[str, Any]:
         """Compare sampling methods on one model and prompt, from the same noise.
 
@@ -30,12 +36,15 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             seeds: one picture each: "7", "0..3" or "1,5,8".
             methods: one line each, such as "ddim steps=20 | cfg scale=3".
             alone: time each method alone, after a warm-up.
+            metrics: what scores the cells once all are done, such as "prompt_accuracy".
 
         Returns:
             What results.json holds, with `seeds`, `comparison` and the pictures of each cell as data URIs.
         """
         try:
-            comparison = comparison_from(model, prompt, negative, seeds, methods, registry, alone)
+            comparison = comparison_from(
+                model, prompt, negative, seeds, methods, registry, alone, metrics or ()
+            )
             runner.ready()
             limits = limits_for(comparison, registry)
             result = compare(comparison, device=runner.device, limits=limits, registry=registry)

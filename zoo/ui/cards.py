@@ -6,7 +6,8 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from zoo.sheet import data_uri
+from zoo.metric import Score
+from zoo.sheet import data_uri, score_name
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +61,7 @@ def card(
         f'<div class="zoo-pictures">{figures}{_message(result)}</div>'
         f'<div class="zoo-bar"><i style="width:{100 * share:.0f}%"></i></div>'
         f'<footer><span class="zoo-state">{html.escape(state)}</span>{_cost(result, timing)}</footer>'
-        f"{_traceback(result)}</article>"
+        f"{_scores(result)}{_traceback(result)}</article>"
     )
 
 
@@ -133,6 +134,17 @@ def _cost(result: CellResult, timing: Timing) -> str:
         f"{sum(result.nfe.values())} NFE</span>"
         f'<span class="zoo-time">{result.seconds:.2f} s</span><small>{TIME_LABELS[timing]}</small>'
     )
+
+
+def _scores(result: CellResult) -> str:
+    """What the metrics say, or why they say nothing."""
+    rows = ""
+    for name, score in result.metrics.items():
+        measured = isinstance(score, Score)
+        label = score_name(name, score) if measured else name
+        title = f"of {score.n} pictures" if measured else ""
+        rows += f'<dt>{html.escape(label)}</dt><dd title="{title}">{html.escape(str(score))}</dd>'
+    return f'<dl class="zoo-scores">{rows}</dl>' if rows else ""
 
 
 def _traceback(result: CellResult) -> str:

@@ -78,7 +78,7 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
                     max_lines=1,
                     elem_id="seeds",
                 )
-            with gr.Accordion("Negative prompt, timing", open=False, elem_id="more"):
+            with gr.Accordion("Negative prompt, timing, metrics", open=False, elem_id="more"):
                 negative = gr.Textbox(
                     label="Negative prompt",
                     info="what classifier-free guidance leads away from",
@@ -89,6 +89,14 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
                     label="Time each alone",
                     info="one cell after the other, each after a warm-up: slower, and the seconds can be compared",
                     elem_id="alone",
+                )
+                metrics = gr.Dropdown(
+                    [(spec.title, name) for name, spec in registry.metrics.items()],
+                    value=[],
+                    multiselect=True,
+                    label="Metrics",
+                    info="what scores the cells, once all are done",
+                    elem_id="metrics",
                 )
             gr.HTML(cards.heading("Methods"))
             chosen = MethodList(registry)
@@ -108,11 +116,18 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
     asked = gr.State(None)
 
     def prepare(
-        request: gr.Request, model: str, prompt: str, negative: str, seeds: str, alone: bool, *rows: Any
+        request: gr.Request,
+        model: str,
+        prompt: str,
+        negative: str,
+        seeds: str,
+        alone: bool,
+        metrics: list[str],
+        *rows: Any,
     ) -> dict[Any, Any]:
         try:
             lines = MethodList.chosen(*rows)
-            comparison = comparison_from(model, prompt, negative, seeds, lines, registry, alone)
+            comparison = comparison_from(model, prompt, negative, seeds, lines, registry, alone, metrics)
         except ValueError as error:
             return {problem: cards.problem(str(error)), asked: None}
         if not runner.begin(str(request.session_hash)):
@@ -156,7 +171,7 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
     gr.on(
         asks,
         prepare,
-        [model, prompt, negative, seeds, alone, *chosen.inputs],
+        [model, prompt, negative, seeds, alone, metrics, *chosen.inputs],
         outputs,
         trigger_mode="once",
         **QUIET,

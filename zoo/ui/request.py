@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MAX_METHODS = 12
 """Most methods that the page compares at once."""
 
+MAX_PICTURES = 256
+"""Most seeds that the page draws."""
+
 BUDGET = 50_000
 """Most network evaluations of a comparison, all cells and images together, counted in pictures of 32 × 32."""
 
@@ -32,6 +35,7 @@ def comparison_from(
     methods: Sequence[str],
     registry: Registry,
     alone: bool = False,
+    metrics: Sequence[str] = (),
 ) -> Comparison:
     """The comparison asked for; every name and value in it exists.
 
@@ -55,11 +59,19 @@ def comparison_from(
             seeds=seeds,  # type: ignore[arg-type]
             cells=lines,  # type: ignore[arg-type]
             timing="alone" if alone else "shared",
+            metrics=metrics,  # type: ignore[arg-type]
         )
     except ValidationError as error:
         raise ValueError("\n".join(_readable(problem) for problem in error.errors())) from None
+    if len(comparison.seeds) > MAX_PICTURES:
+        raise ValueError(f"At most {MAX_PICTURES} seeds fit on the page, these are {len(comparison.seeds)}.")
     for method in comparison.cells:
         check_method(str(method), registry)
+    for name in map(str, comparison.metrics):  # names alone: a parameter could name any folder too
+        try:
+            registry.metric(name)
+        except UnknownName as error:
+            raise ValueError(sentence(error)) from None
     return comparison
 
 
@@ -97,6 +109,11 @@ def limits_for(comparison: Comparison, registry: Registry) -> Limits:
         if isinstance(cell, Cell):
             # How often a conditioner asks is known only when it runs; guidance asks twice.
             evaluations += cell.sampler.levels(model.schedule).steps * (2 if cell.conditioners else 1)
+    if any(part.name == "solution_error" for part in comparison.metrics):
+        from zoo.metrics.solution import STEPS
+
+        guidances = {method.conditioners for method in comparison.cells}
+        evaluations += sum(2 * STEPS * (2 if conditioners else 1) for conditioners in guidances)
     cost = evaluations * weight
     if cost > BUDGET:
         raise ValueError(

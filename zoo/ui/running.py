@@ -171,7 +171,7 @@ class Runner:
                 return result
             for event in seen:
                 noise = noise or event.result.noise
-                if event.kind != "progress":
+                if event.kind not in ("progress", "scored"):
                     ended.add(event.cell)
                     store.add(event.cell, event.result)
             for event in {event.cell: event for event in seen}.values():
@@ -183,7 +183,9 @@ class Runner:
                     event,
                     event.preview,
                 )
-            yield Change(f"{len(ended)} of {len(titles)} cells have ended …", list(drawn), noise)
+            scoring = comparison.metrics and len(ended) == len(titles)
+            status = "Scoring …" if scoring else f"{len(ended)} of {len(titles)} cells have ended …"
+            yield Change(status, list(drawn), noise)
 
 
 def _noise(cells: tuple[CellResult, ...]) -> str:

@@ -112,6 +112,9 @@ CSS = """
 .zoo-cell footer small { flex-basis: 100%; color: var(--body-text-color-subdued); font-size: .7rem; }
 .zoo-state { flex-basis: 100%; }
 .zoo-nfe { font-weight: 600; }
+.zoo-scores { margin: 6px 0 0; font-size: .78rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.zoo-scores dt { color: var(--body-text-color-subdued); }
+.zoo-scores dd { margin: 0 0 2px; }
 .zoo-cell pre, .zoo-plugins pre { max-height: 16rem; overflow: auto; font-size: .7rem; white-space: pre; }
 .zoo-cell details { font-size: .78rem; }
 

@@ -1,0 +1,91 @@
+"""Scores finished cells: runs every metric on every cell, and keeps the failing ones apart."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from zoo.cell import Cell, Limits
+from zoo.engine import Engine, drive
+from zoo.method import Part
+from zoo.metric import Absent, Finished, Metric, NoScore, Score
+from zoo.sampler import PROMPT
+
+Scores = dict[str, Score | NoScore]
+
+
+@torch.no_grad()
+def score_cells(
+    metrics: Mapping[Part, Metric | NoScore],
+    cells: Mapping[int, tuple[Cell, torch.Tensor]],
+    engine: Engine,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[int, Scores]]:
+    """Score cells that are done, yielding (index, scores by name) of each.
+
+    Args:
+        metrics: by the line that names them; a `NoScore` stands for one that could not be made.
+        cells: done, with their pictures.
+        engine: what they ran on; it solves what metrics hold them against.
+        cancelled: asked before every metric; then nothing more is yielded.
+    """
+    solutions: dict[Any, Cell] = {}
+    for index, (cell, images) in cells.items():
+        assert cell.samples is not None
+        finished = Finished(
+            images=images,
+            samples=cell.samples.cpu(),
+            model=cell.model,
+            prompt=cell.conditions[PROMPT],
+            seeds=cell.seeds,
+            sampler=cell.sampler,
+            conditioners=cell.conditioners,
+            device=engine.device,
+            solve=functools.partial(_solve, cell, engine, solutions, cancelled),
+        )
+        scores: Scores = {}
+        for part, metric in metrics.items():
+            if cancelled():
+                return
+            scores.update(
+                {str(part): metric} if isinstance(metric, NoScore) else _scores(part, metric, finished)
+            )
+        yield index, scores
+
+
+def _scores(part: Part, metric: Metric, finished: Finished) -> Scores:
+    """What one metric says of one cell; several scores are called name.part."""
+    try:
+        found = metric.score(finished)
+        named = {"": found} if isinstance(found, Score) else dict(found)
+        for score in named.values():
+            if not isinstance(score, Score):
+                raise TypeError(f"score(cell) must return Score(value, n), got {type(score).__name__}")
+    except Absent as reason:
+        return {str(part): NoScore(str(reason))}
+    except (Exception, SystemExit) as error:  # a plugin's own code ran
+        return {str(part): NoScore(f"{type(error).__name__}: {error}", failed=True)}
+    return {str(replace(part, name=f"{part.name}.{key}") if key else part): s for key, s in named.items()}
+
+
+def _solve(
+    cell: Cell, engine: Engine, solutions: dict[Any, Cell], cancelled: Callable[[], bool]
+) -> torch.Tensor:
+    """The fine-step solution from the cell's start noise under its conditioners, solved once for all that share it."""
+    from zoo.metrics.solution import FineSolution
+
+    key = tuple((type(c), c.params.model_dump_json()) for c in cell.conditioners)
+    if key not in solutions:
+        conditioners = [type(c)(c.params) for c in cell.conditioners]  # afresh: some may keep a state
+        fine = Cell(cell.model, FineSolution(), conditioners, cell.conditions, cell.seeds, Limits(nfe=None))
+        for _ in drive(engine, [fine], cancelled):
+            pass
+        solutions[key] = fine
+    solution = solutions[key]
+    if solution.samples is None:
+        raise RuntimeError(f"the fine-step solution is {solution.status}: {solution.error}")
+    return solution.samples.cpu()
