@@ -21,7 +21,7 @@ from zoo.hookspecs import (
 from zoo.method import Method
 from zoo.model import Model
 from zoo.prediction import Prediction
-from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
+from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Query, Sampler
 from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level, Levels, Schedule, Spacing
 
 __version__ = "0.1.0"
@@ -31,6 +31,7 @@ __all__ = [
     "PROMPT",
     "AnnotatorSpec",
     "CellResult",
+    "ClassQuery",
     "Comparison",
     "ComparisonResult",
     "Conditioner",

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from zoo.comparison import Comparison
     from zoo.registry import Registry
 
-RECIPES = {"denoiser": "zoo.training.denoiser", "features": "zoo.training.features"}
+RECIPES = {
+    "denoiser": "zoo.training.denoiser",
+    "features": "zoo.training.features",
+    "classifier": "zoo.training.classifier",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ along each axis; a mixture weighs the components by their posterior p(k | x_t). 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -38,6 +39,7 @@ class GaussianMixture(Model):
         prediction: what its exact network predicts: x0, eps, v or score.
     """
 
+    roles = ("denoiser", "classifier")
     precision: ClassVar[str] = "float64"
 
     def __init__(
@@ -68,21 +70,24 @@ class GaussianMixture(Model):
         self.kind = prediction
         self.name, self.title, self.summary = name, title, summary
 
-    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> ExactNetwork:
+    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> ExactNetwork | ExactClassifier:
         if role not in self.roles:
             raise LookupError(f"{self.name} has no network {role!r}, only {', '.join(self.roles)}")
-        return ExactNetwork(self)
+        return ExactClassifier(self) if role == "classifier" else ExactNetwork(self)
 
     def prediction_kind(self, role: str) -> str:
-        return self.kind
+        return "" if role == "classifier" else self.kind
+
+    def classes(self, role: str = "classifier") -> Sequence[str]:
+        return self.words if role == "classifier" else ()
 
     def condition(self, text: str, device: torch.device) -> int | None:
         """The class that the prompt names; None, the whole mixture, when it names none."""
-        known = [word for word in text.lower().split() if word in self.words]
-        return self.words.index(known[0]) if known else None
+        named = self.named_class(text)
+        return None if named is None else self.words.index(named)
 
     def notices(self, text: str) -> list[str]:
-        words = text.lower().split()
+        words = re.findall(r"\w+", text.lower())
         unknown = [word for word in words if word not in self.words]
         known = [word for word in words if word in self.words]
         notices = []
@@ -117,11 +122,11 @@ class GaussianMixture(Model):
 
     def log_density(self, x: torch.Tensor, level: Level) -> torch.Tensor:
         """log p(x_t) of the whole mixture, (n,)."""
-        return self._log_joint(x, level).logsumexp(1)
+        return self.log_joint(x, level).logsumexp(1)
 
     def log_posterior(self, x: torch.Tensor, level: Level) -> torch.Tensor:
         """log p(y | x_t) of each class, (n, K)."""
-        return self._log_joint(x, level).log_softmax(1)
+        return self.log_joint(x, level).log_softmax(1)
 
     def solve(self, x: torch.Tensor, start: Level, end: Level, condition: int) -> torch.Tensor:
         """The exact probability-flow ODE from one level to another, for one class.
@@ -145,7 +150,8 @@ class GaussianMixture(Model):
         z = self.means[k] + self.variances[k].sqrt() * noise
         return self._from_basis(z, torch.empty(n, *self.shape, dtype=torch.float64))
 
-    def _log_joint(self, x: torch.Tensor, level: Level) -> torch.Tensor:
+    def log_joint(self, x: torch.Tensor, level: Level) -> torch.Tensor:
+        """log p(y, x_t) of each class, (n, K)."""
         z = self._to_basis(x)
         means, variances = self._components(None, z)
         marginal = level.alpha**2 * variances + level.sigma**2
@@ -191,3 +197,18 @@ class ExactNetwork:
         if self.prediction == "score":
             return -eps / level.sigma
         return level.alpha * eps - level.sigma * x0
+
+
+class ExactClassifier:
+    """A mixture's exact p(class | x_t) in the clothes of a classifier; its logits are log p(class, x_t)."""
+
+    def __init__(self, model: GaussianMixture) -> None:
+        self.model = model
+        self.schedule, self.classes = model.schedule, model.words
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        logits = x.new_empty(len(x), len(self.classes))
+        for time in t.unique().tolist():
+            rows = t == time
+            logits[rows] = self.model.log_joint(x[rows], self.schedule.level(time))
+        return logits

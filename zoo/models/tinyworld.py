@@ -8,13 +8,16 @@ import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from zoo.model import Model
 from zoo.models.text import encode, unknown_words, vocabulary
 from zoo.schedule import DiscreteSchedule, Schedule
+
+if TYPE_CHECKING:
+    from zoo.models.classifier import FolderClassifier
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
@@ -33,22 +36,30 @@ class TextToPixels(Model):
         scheduler = self._config("scheduler/scheduler_config.json")
         self.shape = (unet["in_channels"], unet["sample_size"], unet["sample_size"])
         self.schedule: Schedule = _schedule(scheduler)
+        if (self.folder / "classifier" / "config.json").is_file():
+            self.roles = ("denoiser", "classifier")
         self._kind = {"v_prediction": "v", "epsilon": "eps", "sample": "x0"}[scheduler["prediction_type"]]
-        self._networks: dict[tuple[str, torch.device, torch.dtype], UNet] = {}
+        self._networks: dict[tuple[str, torch.device, torch.dtype], UNet | FolderClassifier] = {}
         self._text: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
 
-    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> UNet:
+    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> UNet | FolderClassifier:
         if role not in self.roles:
             raise LookupError(f"{self.name} has no network {role!r}, only {', '.join(self.roles)}")
         with self._lock:
             key = (role, device, dtype)
             if key not in self._networks:
-                self._networks[key] = UNet(self.folder / role, self.schedule, self._kind, device, dtype)
+                self._networks[key] = self._load(role, device, dtype)
             return self._networks[key]
 
     def prediction_kind(self, role: str) -> str:
-        return self._kind
+        return "" if role == "classifier" else self._kind
+
+    def classes(self, role: str = "classifier") -> Sequence[str]:
+        if role != "classifier" or role not in self.roles:
+            return ()
+        classes: list[str] = self._config("classifier/config.json")["classes"]
+        return classes
 
     def condition(self, text: str, device: torch.device) -> torch.Tensor:
         """The prompt's embedding, (tokens, width); words outside the vocabulary are left out."""
@@ -100,6 +111,13 @@ class TextToPixels(Model):
             )
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return config
+
+    def _load(self, role: str, device: torch.device, dtype: torch.dtype) -> UNet | FolderClassifier:
+        if role == "classifier":
+            from zoo.models.classifier import FolderClassifier
+
+            return FolderClassifier(self.folder / role, self.schedule, device, dtype)
+        return UNet(self.folder / role, self.schedule, self._kind, device, dtype)
 
     def _text_parts(self) -> tuple[Any, Any]:
         with self._lock:
