@@ -37,7 +37,8 @@ class Conditioner:
 
     def guide(self, query: Query) -> Guidance:
         """Answer the query of the sampler (or of the conditioner to the right); as it stands, unchanged."""
-        return (yield query)
+        prediction: Prediction = yield query
+        return prediction
 
 
 def conditioned(queries: Queries, conditioners: Sequence[Conditioner]) -> Queries:

@@ -147,12 +147,12 @@ class Engine:
             scales.append(level.alpha / query.level.alpha)
         rows = torch.cat(states)
         t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
-        of = torch.tensor(targets, device=rows.device)
+        indices = torch.tensor(targets, device=rows.device)
         gradient = self._in_micro_batches(
-            rows, lambda part: class_gradient(network, rows[part], t[part], of[part])
+            rows, lambda part: class_gradient(network, rows[part], t[part], indices[part])
         )
         share = (time.perf_counter() - started) / len(times)
-        parts = gradient.split([len(x) for x in states])
+        parts = torch.split(gradient, [len(x) for x in states])
         return [(scale * part, share * len(part)) for scale, part in zip(scales, parts, strict=True)]
 
     def _in_micro_batches(self, x: torch.Tensor, answer: Callable[[slice], torch.Tensor]) -> torch.Tensor:

@@ -70,8 +70,9 @@ def impossible(
             return f"needs the network {', '.join(missing)}; {model.name} has {', '.join(model.roles)}"
         for kind in filter(None, map(model.prediction_kind, roles)):
             check_determines_x0(kind, start)
-        for part in (sampler, *conditioners):
-            part.check(model, conditions)
+        sampler.check(model, conditions)
+        for conditioner in conditioners:
+            conditioner.check(model, conditions)
     except ValueError as error:
         return str(error)
     except Exception:  # a mistake of the plugin's: its cell will fail alone, with the traceback

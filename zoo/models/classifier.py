@@ -20,11 +20,9 @@ class NoisyClassifier(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     Args:
         classes: what it chooses from, in the order of its logits.
-        channels: width at `size`, `size`/2, `size`/4, …; self-attention at the last.
+        channels: width at full resolution, a half, a quarter, …; self-attention at the last.
         layers: residual blocks per resolution.
         norm_groups: groups of the group norms.
-        size: height and width of the pictures.
-        in_channels: colours of the pictures.
 
     References:
         Dhariwal & Nichol 2021, arXiv:2105.05233, section 4.
@@ -37,8 +35,6 @@ class NoisyClassifier(ModelMixin, ConfigMixin):  # type: ignore[misc]
         channels: Sequence[int] = (32, 64, 128),
         layers: int = 1,
         norm_groups: int = 8,
-        size: int = 32,
-        in_channels: int = 3,
     ) -> None:
         super().__init__()
         first, last = channels[0], channels[-1]
@@ -46,13 +42,12 @@ class NoisyClassifier(ModelMixin, ConfigMixin):  # type: ignore[misc]
         common = {"resnet_groups": norm_groups, "resnet_time_scale_shift": "scale_shift"}
         self.time_proj = Timesteps(first, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(first, width)
-        self.conv_in = nn.Conv2d(in_channels, first, 3, padding=1)
-        self.down_blocks = nn.ModuleList(
-            DownBlock2D(before, after, width, num_layers=layers, add_downsample=after_is_not_last, **common)
-            for before, after, after_is_not_last in zip(
-                (first, *channels[:-1]), channels, [True] * (len(channels) - 1) + [False], strict=True
-            )
-        )
+        self.conv_in = nn.Conv2d(3, first, 3, padding=1)
+        self.down_blocks = nn.ModuleList()
+        for i, (before, after) in enumerate(zip((first, *channels[:-1]), channels, strict=True)):
+            halve = i < len(channels) - 1
+            block = DownBlock2D(before, after, width, num_layers=layers, add_downsample=halve, **common)
+            self.down_blocks.append(block)
         self.mid_block = UNetMidBlock2D(
             last, width, attention_head_dim=last // 4, attn_groups=norm_groups, **common
         )
@@ -63,7 +58,7 @@ class NoisyClassifier(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """Logits (n, classes).
 
         Args:
-            x: noisy pictures, (n, C, H, W), in the scaling of the schedule it was trained on.
+            x: noisy pictures, (n, 3, H, W), in the scaling of the schedule it was trained on.
             t: their timesteps, (n,).
         """
         time = self.time_embedding(self.time_proj(t).to(x.dtype))

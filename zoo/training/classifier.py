@@ -72,7 +72,7 @@ def train(recipe: ClassifierRecipe) -> Path | None:
     device = accelerator.device
     bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and native_bf16(device))
     torch.manual_seed(recipe.seed)
-    network = NoisyClassifier(KINDS, recipe.channels, recipe.layers, recipe.norm_groups, recipe.size)
+    network = NoisyClassifier(KINDS, recipe.channels, recipe.layers, recipe.norm_groups)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
     )
@@ -180,7 +180,7 @@ def evaluate(
     for t in (round(last * i / 10) for i in range(11)):
         times = torch.full((count,), t)
         x_t = diffused(x0, times, noise, schedule).to(network.device)
-        said = [network(x, times[: len(x)].to(x.device)).argmax(1).cpu() for x in x_t.split(100)]
+        said = [network(x, times[: len(x)].to(x.device)).argmax(1).cpu() for x in torch.split(x_t, 100)]
         hits[t] = int((torch.cat(said) == labels[:, 0]).sum())
     return hits
 
