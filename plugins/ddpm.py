@@ -19,6 +19,9 @@ class DDPM(Sampler):
 
     where β is 1 − ᾱ_t/ᾱ_s when variance is preserved. The variance is β̃ = β·sigma_s²/sigma_t² ("small") or β
     ("large"). No noise is added on the way to the clean level.
+
+    A classifier's guidance ∇ log p(y | x_t) shifts the mean by var times it (Dhariwal & Nichol 2021, arXiv:2105.05233,
+    algorithm 1), and x0 stays what it was.
     """
 
     class Params(Sampler.Params):
@@ -36,10 +39,12 @@ class DDPM(Sampler):
             prediction = yield Query(x, t)
             step = t.alpha / s.alpha
             beta = t.sigma**2 - step**2 * s.sigma**2
-            x = (s.alpha * beta * prediction.x0 + step * s.sigma**2 * x) / t.sigma**2
+            x0 = (prediction.unguided or prediction).x0
+            x = (s.alpha * beta * x0 + step * s.sigma**2 * x) / t.sigma**2
             if not s.is_clean:
                 large = self.params.variance == "large"
-                x = x + math.sqrt(beta if large else beta * s.sigma**2 / t.sigma**2) * noise()
+                variance = beta if large else beta * s.sigma**2 / t.sigma**2
+                x = x + variance * prediction.guidance + math.sqrt(variance) * noise()
         return x
 
 

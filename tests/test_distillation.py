@@ -142,8 +142,8 @@ def test_a_number_of_steps_without_a_student_is_impossible(steps):
     reason = (
         f"needs the network distilled/{steps}; gaussian has denoiser, distilled/1, distilled/2, distilled/4"
     )
-    assert impossible(model, cell.sampler, []).startswith(reason)
-    assert impossible(model, make_cell(model, "progressive_distillation").sampler, []) == ""
+    assert impossible(model, cell.sampler, [], {}).startswith(reason)
+    assert impossible(model, make_cell(model, "progressive_distillation").sampler, [], {}) == ""
 
 
 @pytest.fixture(scope="module")

@@ -327,11 +327,11 @@ def test_a_limit_of_evaluations_is_never_passed():
 def test_a_network_that_cannot_be_loaded_fails_the_cells_that_need_it(skies):
     class Other(Sampler):
         def requires(self):
-            return ("classifier",)
+            return ("oracle",)
 
     good, bad = finish(make_cell(skies, "ddim steps=2"), make_cell(skies, Other()))
     assert (good.status, bad.status) == ("done", "failed")
-    assert "has no network 'classifier'" in bad.error
+    assert "has no network 'oracle'" in bad.error
 
 
 def test_a_network_of_wrong_output_shape_is_named():

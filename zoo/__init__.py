@@ -24,7 +24,7 @@ from zoo.method import Method
 from zoo.metric import Absent, Finished, Metric, NoScore, Score
 from zoo.model import Model
 from zoo.prediction import Prediction
-from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
+from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Query, Sampler
 from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level, Levels, Schedule, Spacing
 
 __version__ = "0.1.0"
@@ -35,6 +35,7 @@ __all__ = [
     "Absent",
     "AnnotatorSpec",
     "CellResult",
+    "ClassQuery",
     "Comparison",
     "ComparisonResult",
     "Conditioner",

@@ -14,7 +14,7 @@ from zoo.conditioner import Conditioner, conditioned
 from zoo.model import Model
 from zoo.noise import KeyedNoise, fingerprint, start_noise
 from zoo.prediction import Prediction
-from zoo.sampler import Queries, Query, Sampler
+from zoo.sampler import ClassQuery, Queries, Query, Sampler
 from zoo.schedule import Level, Levels
 
 Status = Literal["queued", "running", "done", "failed", "cancelled", "na"]
@@ -71,7 +71,7 @@ class Cell:
         self.preview: torch.Tensor | None = None
         self.error = ""
         self.traceback = ""
-        self.query: Query | None = None
+        self.query: Query | ClassQuery | None = None
         self._queries: Queries | None = None
 
     @property
@@ -96,12 +96,13 @@ class Cell:
             return
         self._advance(None)
 
-    def reply(self, prediction: Prediction) -> None:
-        """Hand a prediction to the sampler and run it up to its next query, or to its end."""
+    def reply(self, answer: Prediction | torch.Tensor) -> None:
+        """Hand the query's answer to the sampler and run it up to its next query, or to its end."""
         assert self.query is not None
-        self.preview = prediction.x0
-        self.nfe[self.query.role] += _evaluations(self.query)
-        self._advance(prediction)
+        if isinstance(answer, Prediction):
+            self.preview = answer.x0
+        self.nfe[self.query.role] += self.query.evaluations
+        self._advance(answer)
 
     def fail(self, error: BaseException) -> None:
         """End this cell with an error; whatever it has cost and shown so far is kept."""
@@ -135,10 +136,10 @@ class Cell:
             )
         return self.start_state
 
-    def _advance(self, prediction: Prediction | None) -> None:
+    def _advance(self, answer: Prediction | torch.Tensor | None) -> None:
         assert self._queries is not None
         try:
-            query = next(self._queries) if prediction is None else self._queries.send(prediction)
+            query = next(self._queries) if answer is None else self._queries.send(answer)
             self._check_query(query)
             self._check_cost(query)
             self.query = query
@@ -154,20 +155,26 @@ class Cell:
 
     def _check_query(self, query: Any) -> None:
         expected = (len(self.seeds), *self.model.shape)
-        if not isinstance(query, Query):
+        if not isinstance(query, (Query, ClassQuery)):
             raise TypeError(f"a sampler must yield Query(x, level), this one yielded {type(query).__name__}")
         if tuple(query.x.shape) != expected:
             raise ValueError(f"the query's x has shape {tuple(query.x.shape)}, expected {expected}")
+        if isinstance(query, ClassQuery):
+            return
+        if isinstance(query.guidance, torch.Tensor) and tuple(query.guidance.shape) != expected:
+            raise ValueError(
+                f"the query's guidance has shape {tuple(query.guidance.shape)}, expected {expected}"
+            )
         unknown = set(query.terms) - set(self.conditions)
         if unknown:
             raise ValueError(f"unknown conditions {sorted(unknown)}; there are {sorted(self.conditions)}")
         if not any(query.terms.values()):
             raise ValueError("the weights of all conditions of the query are 0: nothing is asked")
 
-    def _check_cost(self, query: Query) -> None:
+    def _check_cost(self, query: Query | ClassQuery) -> None:
         """Refuse a query before it is made if it would pass the limit; note how far the sampler has come."""
         limit = self.limits.nfe
-        if limit is not None and sum(self.nfe.values()) + _evaluations(query) > limit:
+        if limit is not None and sum(self.nfe.values()) + query.evaluations > limit:
             raise RuntimeError(
                 f"used up its {limit} network evaluations per image without ending; ask for fewer steps, "
                 "or raise the limit"
@@ -196,11 +203,6 @@ class Cell:
                 SystemExit,
             ) as error:  # a plugin's clean-up must not undo what the cell has reached
                 self.traceback += "".join(traceback.format_exception(error))
-
-
-def _evaluations(query: Query) -> int:
-    """Network evaluations per image that a query costs: one for each condition that has weight."""
-    return sum(1 for weight in query.terms.values() if weight != 0)
 
 
 def required_roles(sampler: Sampler, conditioners: Sequence[Conditioner]) -> tuple[str, ...]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from zoo.prediction import Prediction
-from zoo.sampler import Parameters, Queries, Query
+from zoo.sampler import ClassQuery, Parameters, Queries, Query
 
-Guidance = Generator[Query, Prediction, Prediction]
+if TYPE_CHECKING:
+    from zoo.model import Model
+
+Guidance = Generator[Query | ClassQuery, Any, Prediction]
 """What `Conditioner.guide` returns: asks queries of its own, ends with the prediction to hand on."""
 
 
@@ -24,9 +28,17 @@ class Conditioner:
         """The roles of the networks that it asks besides the sampler's own."""
         return ()
 
+    def check(self, model: Model, conditions: Mapping[str, str]) -> None:
+        """Refuse a model, or the texts of the conditions, for which it makes no sense; by default none.
+
+        Raises:
+            ValueError: why not; the cell is then N/A with this message.
+        """
+
     def guide(self, query: Query) -> Guidance:
         """Answer the query of the sampler (or of the conditioner to the right); as it stands, unchanged."""
-        return (yield query)
+        prediction: Prediction = yield query
+        return prediction
 
 
 def conditioned(queries: Queries, conditioners: Sequence[Conditioner]) -> Queries:
@@ -40,8 +52,11 @@ def _through(queries: Queries, conditioner: Conditioner) -> Queries:
     try:
         query = next(queries)
         while True:
-            prediction = yield from conditioner.guide(query)
-            query = queries.send(prediction)
+            if isinstance(query, ClassQuery):  # what a classifier says depends on no condition
+                reply = yield query
+            else:
+                reply = yield from conditioner.guide(query)
+            query = queries.send(reply)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
     finally:

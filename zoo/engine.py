@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from zoo.cell import Cell, required_roles
-from zoo.model import Model, Network
+from zoo.model import Classifier, Model, Network
 from zoo.prediction import Prediction, to_eps, to_x0
-from zoo.sampler import Query
+from zoo.sampler import PROMPT, ClassQuery, Query
 from zoo.schedule import Level
 
 PREVIEW_SHARE = 0.02
@@ -49,10 +50,10 @@ class Engine:
 
         An error of one cell, or of the network on one cell's rows, fails that cell and leaves the others unharmed.
         """
-        groups: dict[tuple[Model, str], list[Cell]] = {}
+        groups: dict[tuple[Model, str, type], list[Cell]] = {}
         for cell in cells:
             if cell.query is not None:
-                groups.setdefault((cell.model, cell.query.role), []).append(cell)
+                groups.setdefault((cell.model, cell.query.role, type(cell.query)), []).append(cell)
         for group in groups.values():
             self._answer(group)
 
@@ -86,8 +87,9 @@ class Engine:
             cell.cancel()
 
     def _answer(self, cells: Sequence[Cell]) -> None:
+        ask = self._ask_classifier if isinstance(cells[0].query, ClassQuery) else self._ask
         try:
-            replies = self._ask(cells)
+            replies: Sequence[tuple[Prediction | torch.Tensor, float]] = ask(cells)
         except Exception as error:
             if len(cells) == 1:
                 cells[0].fail(error)
@@ -95,9 +97,9 @@ class Engine:
             for cell in cells:  # find out whose rows the network refused
                 self._answer([cell])
             return
-        for cell, (prediction, seconds) in zip(cells, replies, strict=True):
+        for cell, (answer, seconds) in zip(cells, replies, strict=True):
             started = time.perf_counter()
-            cell.reply(prediction)
+            cell.reply(answer)
             cell.charge(seconds + time.perf_counter() - started)
 
     def _ask(self, cells: Sequence[Cell]) -> list[tuple[Prediction, float]]:
@@ -108,8 +110,7 @@ class Engine:
         states, times, conditions, weights = [], [], [], []
         for cell in cells:
             query = _query(cell)
-            level = network_level(model, network, query.level)
-            x = query.x if level.alpha == query.level.alpha else query.x * (level.alpha / query.level.alpha)
+            x, level = _as_the_network_sees(model, network, query)
             weights.append([weight for weight in query.terms.values() if weight != 0])
             for name, weight in query.terms.items():
                 if weight != 0:
@@ -117,9 +118,8 @@ class Engine:
                     times.extend([level.t] * len(x))
                     conditions.extend([self._condition(model, cell.conditions[name])] * len(x))
         rows = torch.cat(states)
-        output = self._forward(
-            network, rows, torch.tensor(times, dtype=rows.dtype, device=rows.device), conditions
-        )
+        t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
+        output = self._in_micro_batches(rows, lambda part: network(rows[part], t[part], conditions[part]))
         if output.shape != rows.shape:
             raise ValueError(f"the network answered {tuple(output.shape)} to rows {tuple(rows.shape)}")
         predictions = []
@@ -134,17 +134,39 @@ class Engine:
             (p, share * len(ws) * len(c.seeds)) for p, ws, c in zip(predictions, weights, cells, strict=True)
         ]
 
-    def _forward(
-        self, network: Network, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[Any]
-    ) -> torch.Tensor:
-        """The network's answer in micro-batches; when memory runs out, in smaller ones."""
+    def _ask_classifier(self, cells: Sequence[Cell]) -> list[tuple[torch.Tensor, float]]:
+        """∇_x log p(target | x) per cell, and the seconds it cost: the cell's share of the batch's rows."""
+        started = time.perf_counter()
+        queries = [query for cell in cells if isinstance(query := cell.query, ClassQuery)]
+        model, role = cells[0].model, queries[0].role
+        network: Classifier = model.network(role, self.place(model), self.dtype)
+        states, times, targets, scales = [], [], [], []
+        for cell, query in zip(cells, queries, strict=True):
+            x, level = _as_the_network_sees(model, network, query)
+            target = model.target(cell.conditions[PROMPT], query.target, role)
+            states.append(x)
+            times.extend([level.t] * len(x))
+            targets.extend([list(network.classes).index(target)] * len(x))
+            scales.append(level.alpha / query.level.alpha)
+        rows = torch.cat(states)
+        t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
+        indices = torch.tensor(targets, device=rows.device)
+        gradient = self._in_micro_batches(
+            rows, lambda part: class_gradient(network, rows[part], t[part], indices[part])
+        )
+        share = (time.perf_counter() - started) / len(times)
+        parts = torch.split(gradient, [len(x) for x in states])
+        return [(scale * part, share * len(part)) for scale, part in zip(scales, parts, strict=True)]
+
+    def _in_micro_batches(self, x: torch.Tensor, answer: Callable[[slice], torch.Tensor]) -> torch.Tensor:
+        """The answers to all rows of x, some rows at a time; when memory runs out, fewer."""
         outputs, first = [], 0
         while first < len(x):
             chunk = slice(first, first + self.max_rows)
             started = time.perf_counter()
             short_of_memory = False
             try:
-                outputs.append(network(x[chunk], t[chunk], conditions[chunk]).to(x.dtype))
+                outputs.append(answer(chunk).to(x.dtype))
                 _wait_for(x.device)
             except (MemoryError, RuntimeError) as error:
                 if not _out_of_memory(error) or self.max_rows == 1:
@@ -209,7 +231,34 @@ def drive(
                 cell.cancel()
 
 
-def network_level(model: Model, network: Network, level: Level) -> Level:
+def class_gradient(
+    network: Classifier, x: torch.Tensor, t: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """∇_x log p(target | x) of every row, (rows, *shape): the gradient of the sum over the rows.
+
+    Args:
+        network: its logits go through the softmax in the precision of x.
+        x: states, (rows, *shape).
+        t: the network's name for the level of each row, (rows,).
+        targets: index into `network.classes` for each row, (rows,).
+
+    Raises:
+        ValueError: the logits are not of shape (rows, K).
+
+    References:
+        Dhariwal & Nichol 2021, arXiv:2105.05233.
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        logits = network(x, t)
+        expected = (len(x), len(network.classes))
+        if logits.shape != expected:
+            raise ValueError(f"the classifier answered {tuple(logits.shape)}, expected logits {expected}")
+        log_p = logits.to(x.dtype).log_softmax(1)
+        return torch.autograd.grad(log_p.gather(1, targets[:, None]).sum(), x)[0]
+
+
+def network_level(model: Model, network: Network | Classifier, level: Level) -> Level:
     """The same log-SNR in the scaling and time of the network's own schedule.
 
     Raises:
@@ -227,10 +276,29 @@ def _prediction(
 ) -> Prediction:
     """Guide, project, derive eps again, in this order."""
     output = outputs[0] if weights == [1.0] else _weighted(outputs, weights)
-    level = network_level(model, network, query.level)
-    x = query.x if level.alpha == query.level.alpha else query.x * (level.alpha / query.level.alpha)
-    x0 = model.project(to_x0(network.prediction, output, x, level), query.threshold)
+    x, level = _as_the_network_sees(model, network, query)
+    x0 = to_x0(network.prediction, output, x, level)
+    unguided = _projected(model, query, x0)
+    if not isinstance(query.guidance, torch.Tensor):
+        return unguided
+    shift = query.level.sigma**2 / query.level.alpha
+    guided = _projected(model, query, x0 + shift * query.guidance)
+    return replace(guided, guidance=query.guidance, unguided=unguided)
+
+
+def _projected(model: Model, query: Query, x0: torch.Tensor) -> Prediction:
+    x0 = model.project(x0, query.threshold)
     return Prediction(query.x, query.level, x0, to_eps(x0, query.x, query.level))
+
+
+def _as_the_network_sees(
+    model: Model, network: Network | Classifier, query: Query | ClassQuery
+) -> tuple[torch.Tensor, Level]:
+    """The query's state and level in the scaling and time of the network's own schedule."""
+    level = network_level(model, network, query.level)
+    if level.alpha == query.level.alpha:
+        return query.x, level
+    return query.x * (level.alpha / query.level.alpha), level
 
 
 def _weighted(outputs: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
@@ -241,7 +309,7 @@ def _weighted(outputs: Sequence[torch.Tensor], weights: Sequence[float]) -> torc
 
 
 def _query(cell: Cell) -> Query:
-    assert cell.query is not None
+    assert isinstance(cell.query, Query)
     return cell.query
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -254,7 +254,9 @@ def invert(
         )
     if not 1 <= iterations <= MAX_ITERATIONS:
         raise ValueError(f"iterations must be within 1 … {MAX_ITERATIONS}, got {iterations}")
-    engine, found, sampler, conditioners = _prepare(method, model, registry, device, dtype)
+    engine, found, sampler, conditioners = _prepare(
+        method, model, {PROMPT: prompt, NEGATIVE: negative}, registry, device, dtype
+    )
     data = image if isinstance(image, torch.Tensor) else _picture(image, found)
     if tuple(data.shape) != found.shape:
         raise ValueError(f"the data has shape {tuple(data.shape)}, {found.name} needs {found.shape}")
@@ -319,7 +321,9 @@ def interpolate(
     if not 2 <= frames <= MAX_FRAMES:
         raise ValueError(f"frames must be within 2 … {MAX_FRAMES}, both ends included, got {frames}")
     method = Method.parse(method) if isinstance(method, str) else method
-    engine, found, sampler, conditioners = _prepare(method, model, registry, device, dtype)
+    engine, found, sampler, conditioners = _prepare(
+        method, model, {PROMPT: prompt, NEGATIVE: negative}, registry, device, dtype
+    )
     first, last = (unit_noise(seed, 0, found.shape) for seed in seeds)
     noise = np.stack([slerp(first, last, i / (frames - 1)) for i in range(frames)])
     scale = found.schedule.start_scale(sampler.levels(found.schedule)[0])
@@ -369,7 +373,12 @@ def slerp(
 
 
 def _prepare(
-    method: Method, model: str, registry: Registry | None, device: str, dtype: str
+    method: Method,
+    model: str,
+    conditions: Mapping[str, str],
+    registry: Registry | None,
+    device: str,
+    dtype: str,
 ) -> tuple[Engine, Model, Sampler, list[Conditioner]]:
     """What a deterministic method needs in order to run.
 
@@ -387,7 +396,7 @@ def _prepare(
             "use a deterministic method, such as 'ddim steps=20'"
         )
     found = load_model(model, registry)
-    if reason := impossible(found, sampler, conditioners):
+    if reason := impossible(found, sampler, conditioners, conditions):
         raise ValueError(f"{str(method)!r} is not possible on {model}: {reason}")
     chosen = resolve_device(device)
     return Engine(chosen, resolve_dtype(dtype, chosen)), found, sampler, conditioners

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -34,6 +35,26 @@ class Network(Protocol):
         ...
 
 
+class Classifier(Protocol):
+    """A network that says which class the clean data behind a noisy state belongs to."""
+
+    schedule: Schedule
+    classes: Sequence[str]
+    """What it chooses from, in the order of its logits."""
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Answer a batch.
+
+        Args:
+            x: states, (rows, *shape), in this network's scaling.
+            t: its name for the level of each row, (rows,).
+
+        Returns:
+            Unnormalised log p(class | x_t), (rows, K), differentiable with respect to x.
+        """
+        ...
+
+
 class Model(ABC):
     """What methods are compared on.
 
@@ -54,8 +75,8 @@ class Model(ABC):
     precision: ClassVar[str] = "float32"
 
     @abstractmethod
-    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> Network:
-        """The network of a role, loaded onto the device at the first call.
+    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> Any:
+        """The `Network` or `Classifier` of a role, loaded onto the device at the first call.
 
         Raises:
             LookupError: the model has no such role.
@@ -64,11 +85,39 @@ class Model(ABC):
 
     @abstractmethod
     def prediction_kind(self, role: str) -> str:
-        """What the network of a role predicts, known without loading it."""
+        """What the network of a role predicts, known without loading it; "" if it predicts no x0."""
 
     @abstractmethod
     def condition(self, text: str, device: torch.device) -> Any:
         """What a network gets for a prompt; the empty text is unconditional."""
+
+    def classes(self, role: str = "classifier") -> Sequence[str]:
+        """What a classifier chooses from, known without loading it; none if the role is no classifier."""
+        return ()
+
+    def named_class(self, text: str, role: str = "classifier") -> str | None:
+        """The class whose name comes first in a text, as a whole word; None if it names none."""
+        found = [
+            (match.start(), -len(name), name)
+            for name in self.classes(role)
+            if (match := re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE))
+        ]
+        return min(found)[2] if found else None
+
+    def target(self, prompt: str, target: str = "", role: str = "classifier") -> str:
+        """The class that a classifier guides to: `target`, or the one that the prompt names if that is "".
+
+        Raises:
+            ValueError: there is no such class, or the prompt names none.
+        """
+        classes = self.classes(role)
+        known = f"the classes of {self.name} are {', '.join(classes)}" if classes else f"{role} has none"
+        if target and target not in classes:
+            raise ValueError(f"unknown class {target!r}; {known}")
+        named = target or self.named_class(prompt, role)
+        if named is None:
+            raise ValueError(f"the prompt {prompt!r} names no class, and no target is given; {known}")
+        return named
 
     def notices(self, text: str) -> list[str]:
         """What the person should know about this prompt, such as words the model does not understand."""

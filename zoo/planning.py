@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cel
     model = load_model(comparison.model, registry)
     conditions = {PROMPT: comparison.prompt, NEGATIVE: comparison.negative}
     return [
-        impossible(model, sampler, conditioners)
+        impossible(model, sampler, conditioners, conditions)
         or Cell(model, sampler, conditioners, conditions, comparison.seeds, limits)
         for sampler, conditioners in methods
     ]
@@ -77,25 +77,27 @@ def resolve_metrics(comparison: Comparison, registry: Registry) -> dict[Part, Me
     return found
 
 
-def impossible(model: Model, sampler: Sampler, conditioners: Sequence[Conditioner]) -> str:
-    """Why a method cannot run on a model; "" if it can."""
+def impossible(
+    model: Model, sampler: Sampler, conditioners: Sequence[Conditioner], conditions: Mapping[str, str]
+) -> str:
+    """Why a method cannot run on a model under these conditions; "" if it can."""
     from zoo.cell import required_roles
 
     try:
         roles = required_roles(sampler, conditioners)
         start = sampler.levels(model.schedule)[0]
+        missing = [role for role in roles if role not in model.roles]
+        if missing:
+            return f"needs the network {', '.join(missing)}; {model.name} has {', '.join(model.roles)}"
+        for kind in filter(None, map(model.prediction_kind, roles)):
+            check_determines_x0(kind, start)
+        sampler.check(model, conditions)
+        for conditioner in conditioners:
+            conditioner.check(model, conditions)
     except ValueError as error:
         return str(error)
     except Exception:  # a mistake of the plugin's: its cell will fail alone, with the traceback
         return ""
-    missing = [role for role in roles if role not in model.roles]
-    if missing:
-        return f"needs the network {', '.join(missing)}; {model.name} has {', '.join(model.roles)}"
-    try:
-        for role in roles:
-            check_determines_x0(model.prediction_kind(role), start)
-    except ValueError as error:
-        return str(error)
     return ""
 
 

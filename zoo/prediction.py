@@ -31,12 +31,17 @@ class Prediction:
         level: its noise level.
         x0: the predicted clean data, (n, *shape).
         eps: the predicted noise, consistent with x0: x = alpha·x0 + sigma·eps.
+        guidance: Σ scale · ∇ log p(y | x_t), which x0 and eps hold already; 0 without.
+        unguided: the same without it, None where there is none. Ancestral samplers start from `unguided` and add
+            variance · guidance to the mean instead (Dhariwal & Nichol 2021, arXiv:2105.05233, algorithm 1).
     """
 
     x: torch.Tensor
     level: Level
     x0: torch.Tensor
     eps: torch.Tensor
+    guidance: torch.Tensor | float = 0.0
+    unguided: Prediction | None = None
 
     @property
     def v(self) -> torch.Tensor:

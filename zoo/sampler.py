@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from zoo.prediction import Prediction
 from zoo.schedule import Level, Levels, Schedule
 
 if TYPE_CHECKING:
     import torch
+
+    from zoo.model import Model
 
 PROMPT, NEGATIVE = "prompt", "negative"
 """Names of the two conditions that every comparison has."""
@@ -30,6 +31,8 @@ class Query:
             anything is clipped; a weight of 0 costs nothing.
         threshold: how the predicted x0 is kept within the data's range: as the model does it ("model"), not
             at all ("none"), or by dynamic thresholding at this percentile (a number).
+        guidance: Σ scale · ∇ log p(y | x_t), like x, or 0. The reply's x0 is moved by sigma²/alpha times it before
+            it is kept within the range, which is eps − sigma · guidance (Dhariwal & Nichol 2021, arXiv:2105.05233).
     """
 
     x: torch.Tensor
@@ -37,10 +40,40 @@ class Query:
     role: str = "denoiser"
     terms: Mapping[str, float] = field(default_factory=lambda: {PROMPT: 1.0})
     threshold: Literal["model", "none"] | float = "model"
+    guidance: torch.Tensor | float = 0.0
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations per image that it costs: one for each condition that has weight."""
+        return sum(1 for weight in self.terms.values() if weight != 0)
 
 
-Queries = Generator[Query, Prediction, "torch.Tensor"]
-"""What `Sampler.sample` returns: yields queries, is sent predictions, ends with the sample."""
+@dataclass(frozen=True)
+class ClassQuery:
+    """One question to a classifier: "which way is x more of this class?", answered with ∇_x log p(target | x).
+
+    The reply is that gradient, (n, *shape), in the scaling of `level`. It passes by the conditioners further to
+    the left, and costs one evaluation, forward and back.
+
+    Attributes:
+        x: the state, (n, *shape), in the scaling of `level`.
+        level: its noise level.
+        role: which of the model's networks is asked.
+        target: the class; "" is the one that the prompt names.
+    """
+
+    x: torch.Tensor
+    level: Level
+    role: str = "classifier"
+    target: str = ""
+    evaluations: ClassVar[int] = 1
+
+
+Queries = Generator[Query | ClassQuery, Any, "torch.Tensor"]
+"""What `Sampler.sample` returns: yields queries, is sent what answers them, ends with the sample.
+
+A `Query` is answered by a `Prediction`, a `ClassQuery` by a tensor.
+"""
 
 Noise = Callable[[], "torch.Tensor"]
 """Each call draws the next unit noise, (n, *shape), every image from its own seed."""
@@ -82,12 +115,19 @@ class Sampler:
         steps = getattr(self.params, "steps", None) or min(50, getattr(schedule, "timesteps", 50))
         return schedule.levels(steps, getattr(self.params, "spacing", "trailing"))
 
+    def check(self, model: Model, conditions: Mapping[str, str]) -> None:
+        """Refuse a model, or the texts of the conditions, for which it makes no sense; by default none.
+
+        Raises:
+            ValueError: why not; the cell is then N/A with this message.
+        """
+
     def is_stochastic(self) -> bool:
         """Whether it draws noise on the way, with these parameters."""
         return self.stochastic
 
     def sample(self, x: torch.Tensor, levels: Levels, noise: Noise) -> Queries:
-        """Yield a `Query` whenever a network is to be asked, receive a `Prediction`, return the sample.
+        """Yield a `Query` whenever a network is to be asked, receive its `Prediction`, return the sample.
 
         Args:
             x: the start state, (n, *shape), at `levels[0]`.

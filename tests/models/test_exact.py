@@ -196,8 +196,8 @@ def test_mixture_pictures_show_each_point_where_it_is():
 
 
 def test_a_network_of_another_role_is_refused():
-    with pytest.raises(LookupError, match="gaussian has no network 'classifier', only denoiser"):
-        gaussian.build(size=4).network("classifier", CPU, torch.float32)
+    with pytest.raises(LookupError, match="gaussian has no network 'oracle', only denoiser, classifier"):
+        gaussian.build(size=4).network("oracle", CPU, torch.float32)
 
 
 @pytest.mark.parametrize("variances", [[[0.1, 0.0]], [[0.1]], [[0.1, 0.2], [0.1, 0.2]]])

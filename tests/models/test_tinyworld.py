@@ -151,5 +151,5 @@ def test_a_folder_that_is_no_model_says_what_is_missing(tmp_path):
 
 
 def test_another_role_is_refused(model):
-    with pytest.raises(LookupError, match="tinyworld has no network 'classifier', only denoiser"):
-        model.network("classifier", CPU, torch.float32)
+    with pytest.raises(LookupError, match="tinyworld has no network 'oracle', only denoiser"):
+        model.network("oracle", CPU, torch.float32)

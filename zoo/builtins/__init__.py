@@ -15,6 +15,7 @@ BUILTINS: tuple[str, ...] = (
     "unipc",
     "progressive_distillation",
     "classifier_free_guidance",
+    "classifier_guidance",
     "metrics",
 )
 """The shipped files of `plugins/`, in the order in which they are listed."""

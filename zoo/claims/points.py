@@ -109,10 +109,10 @@ class Points:
         for i, attributes in enumerate(asked[::2]):
             seeds = [_noise_seed(block, batch, 2 * i), _noise_seed(block, batch, 2 * i + 1)]
             sampler, conditioners = resolve(Method.parse(line), self.registry)
-            reason = impossible(self.model, sampler, conditioners)
+            conditions = {PROMPT: caption(attributes), NEGATIVE: ""}
+            reason = impossible(self.model, sampler, conditioners, conditions)
             if reason:
                 raise Impossible(reason)
-            conditions = {PROMPT: caption(attributes), NEGATIVE: ""}
             cells.append(Cell(self.model, sampler, conditioners, conditions, seeds, Limits(nfe=None)))
         for _ in drive(self.engine, cells):
             pass

@@ -11,7 +11,8 @@ import torch
 from tqdm import tqdm
 
 from zoo.claims.claims import CLAIMS, CURVES, Claim, Finding, Interval, Value, judge
-from zoo.claims.points import BATCH, Block, Impossible, Points
+from zoo.claims.points import BATCH, Block, Impossible, Points, asked_for
+from zoo.data.tinyworld import caption
 from zoo.device import resolve_device, resolve_dtype
 from zoo.engine import Engine
 from zoo.method import Method
@@ -19,6 +20,7 @@ from zoo.metrics.distances import frechet_distance, kernel_distance
 from zoo.models.tinyworld import TextToPixels
 from zoo.planning import impossible, load_model, resolve
 from zoo.registry import Registry
+from zoo.sampler import NEGATIVE, PROMPT
 
 BLOCKS = 4
 QUICK_BATCHES, FULL_BATCHES = 1, 8
@@ -133,7 +135,8 @@ def _judged(
 
 def _impossible(model: TextToPixels, registry: Registry, line: str) -> str:
     try:
-        return impossible(model, *resolve(Method.parse(line), registry))
+        conditions = {PROMPT: caption(asked_for(0, 0)[0]), NEGATIVE: ""}
+        return impossible(model, *resolve(Method.parse(line), registry), conditions)
     except ValueError as error:
         return str(error)
 

@@ -10,6 +10,7 @@ along each axis; a mixture weighs the components by their posterior p(k | x_t). 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -71,24 +72,31 @@ class GaussianMixture(Model):
         self.kind = prediction
         self.name, self.title, self.summary = name, title, summary
         longest = getattr(self.schedule, "timesteps", max(STUDENTS))
-        self.roles = ("denoiser", *(f"distilled/{n}" for n in STUDENTS if n <= longest))
+        self.roles = ("denoiser", "classifier", *(f"distilled/{n}" for n in STUDENTS if n <= longest))
 
-    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> Network:
+    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> Network | ExactClassifier:
         if role not in self.roles:
             raise LookupError(f"{self.name} has no network {role!r}, only {', '.join(self.roles)}")
+        if role == "classifier":
+            return ExactClassifier(self)
         _, distilled, steps = role.partition("distilled/")
         return ExactStudent(self, int(steps)) if distilled else ExactNetwork(self)
 
     def prediction_kind(self, role: str) -> str:
+        if role == "classifier":
+            return ""
         return self.kind if role == "denoiser" else "x0"
+
+    def classes(self, role: str = "classifier") -> Sequence[str]:
+        return self.words if role == "classifier" else ()
 
     def condition(self, text: str, device: torch.device) -> int | None:
         """The class that the prompt names; None, the whole mixture, when it names none."""
-        known = [word for word in text.lower().split() if word in self.words]
-        return self.words.index(known[0]) if known else None
+        named = self.named_class(text)
+        return None if named is None else self.words.index(named)
 
     def notices(self, text: str) -> list[str]:
-        words = text.lower().split()
+        words = re.findall(r"\w+", text.lower())
         unknown = [word for word in words if word not in self.words]
         known = [word for word in words if word in self.words]
         notices = []
@@ -123,11 +131,11 @@ class GaussianMixture(Model):
 
     def log_density(self, x: torch.Tensor, level: Level) -> torch.Tensor:
         """log p(x_t) of the whole mixture, (n,)."""
-        return self._log_joint(x, level).logsumexp(1)
+        return self.log_joint(x, level).logsumexp(1)
 
     def log_posterior(self, x: torch.Tensor, level: Level) -> torch.Tensor:
         """log p(y | x_t) of each class, (n, K)."""
-        return self._log_joint(x, level).log_softmax(1)
+        return self.log_joint(x, level).log_softmax(1)
 
     def solve(self, x: torch.Tensor, start: Level, end: Level, condition: int) -> torch.Tensor:
         """The exact probability-flow ODE from one level to another, for one class.
@@ -155,7 +163,8 @@ class GaussianMixture(Model):
         """Exact samples of the class that the prompt names."""
         return self.draw(n, seed, self.condition(text, torch.device("cpu")))
 
-    def _log_joint(self, x: torch.Tensor, level: Level) -> torch.Tensor:
+    def log_joint(self, x: torch.Tensor, level: Level) -> torch.Tensor:
+        """log p(y, x_t) of each class, (n, K)."""
         z = self._to_basis(x)
         means, variances = self._components(None, z)
         marginal = level.alpha**2 * variances + level.sigma**2
@@ -247,3 +256,18 @@ def _rowwise(
         rows = [i for i, key in enumerate(keys) if key == (time, condition)]
         out[rows] = answer(x[rows], time, condition)
     return out
+
+
+class ExactClassifier:
+    """A mixture's exact p(class | x_t) in the clothes of a classifier; its logits are log p(class, x_t)."""
+
+    def __init__(self, model: GaussianMixture) -> None:
+        self.model = model
+        self.schedule, self.classes = model.schedule, model.words
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        logits = x.new_empty(len(x), len(self.classes))
+        for time in dict.fromkeys(t.tolist()):
+            rows = t == time
+            logits[rows] = self.model.log_joint(x[rows], self.schedule.level(time))
+        return logits

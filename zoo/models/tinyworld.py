@@ -8,7 +8,7 @@ import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,8 +17,11 @@ from zoo.model import Model
 from zoo.models.text import encode, unknown_words, vocabulary
 from zoo.schedule import DiscreteSchedule, Schedule
 
+if TYPE_CHECKING:
+    from zoo.models.classifier import FolderClassifier
+
 WEIGHTS = Path(__file__).parent.parent / "weights"
-ROLES = ("denoiser", "distilled/*")
+ROLES = ("denoiser", "classifier", "distilled/*")
 """Where a model's folder keeps its networks; the first it must have."""
 STUDENT_CARD = "distillation.json"
 """In the folder of a student: its steps, what it predicts, and the timesteps that it knows."""
@@ -27,7 +30,7 @@ STUDENT_CARD = "distillation.json"
 class TextToPixels(Model):
     """A text-conditional pixel model in a folder: denoiser/, text_encoder/, tokenizer/ and scheduler/.
 
-    Its roles are what the folder holds: the denoiser, and students in distilled/1, distilled/2, …
+    Its roles are what the folder holds: the denoiser, a classifier, and students in distilled/1, distilled/2, …
 
     Raises:
         OSError: the folder or one of its parts is missing, or a student belongs to another schedule.
@@ -43,23 +46,27 @@ class TextToPixels(Model):
         self.roles = tuple(role for pattern in ROLES for role in _found(self.folder, pattern))
         kind = {"v_prediction": "v", "epsilon": "eps", "sample": "x0"}[scheduler["prediction_type"]]
         self._kinds = {role: self._student_kind(role) or kind for role in self.roles}
-        self._networks: dict[tuple[str, torch.device, torch.dtype], UNet] = {}
+        self._networks: dict[tuple[str, torch.device, torch.dtype], UNet | FolderClassifier] = {}
         self._text: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
 
-    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> UNet:
+    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> UNet | FolderClassifier:
         if role not in self.roles:
             raise LookupError(f"{self.name} has no network {role!r}, only {', '.join(self.roles)}")
         with self._lock:
             key = (role, device, dtype)
             if key not in self._networks:
-                self._networks[key] = UNet(
-                    self.folder / role, self.schedule, self._kinds[role], device, dtype
-                )
+                self._networks[key] = self._load(role, device, dtype)
             return self._networks[key]
 
     def prediction_kind(self, role: str) -> str:
-        return self._kinds[role]
+        return "" if role == "classifier" else self._kinds[role]
+
+    def classes(self, role: str = "classifier") -> Sequence[str]:
+        if role != "classifier" or role not in self.roles:
+            return ()
+        classes: list[str] = self._config("classifier/config.json")["classes"]
+        return classes
 
     def condition(self, text: str, device: torch.device) -> torch.Tensor:
         """The prompt's embedding, (tokens, width); words outside the vocabulary are left out."""
@@ -93,7 +100,7 @@ class TextToPixels(Model):
 
     def data_set(self) -> str:
         """What it was trained on, told by its words: exactly those of tinyworld's captions, or others."""
-        tokenizer, _ = self._text_parts()
+        tokenizer, _ = self.text_parts()
         return "tinyworld" if vocabulary(tokenizer) == list(VOCABULARY) else ""
 
     def data(self, text: str, n: int, seed: int) -> torch.Tensor:
@@ -137,6 +144,13 @@ class TextToPixels(Model):
             )
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return config
+
+    def _load(self, role: str, device: torch.device, dtype: torch.dtype) -> UNet | FolderClassifier:
+        if role == "classifier":
+            from zoo.models.classifier import FolderClassifier
+
+            return FolderClassifier(self.folder / role, self.schedule, device, dtype)
+        return UNet(self.folder / role, self.schedule, self._kinds[role], device, dtype)
 
     def text_parts(self) -> tuple[Any, Any]:
         with self._lock:

@@ -1,0 +1,54 @@
+"""Classifier guidance: towards what a noise-aware classifier takes for the class.
+
+Dhariwal & Nichol 2021, "Diffusion Models Beat GANs on Image Synthesis", arXiv:2105.05233, section 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from zoo import PROMPT, ClassQuery, Conditioner, ConditionerSpec, Field, hookimpl
+
+
+class ClassifierGuidance(Conditioner):
+    """eps = eps − scale·sigma·∇ log p(y | x_t) (algorithm 2), y the target, or the class that the prompt names.
+
+    Ancestral samplers shift their mean by scale·Σ·∇ log p(y | x_t) instead (algorithm 1). The denoiser is still
+    asked about the prompt: with an empty one and a target, the classifier alone makes the class.
+
+    One evaluation of the classifier a step, forward and back; none at scale 0.
+    """
+
+    class Params(Conditioner.Params):
+        scale: float = Field(2.0, ge=0, le=100, title="Classifier scale", description="0 = off")
+        target: str = Field(
+            "", max_length=100, title="Target class", description="empty: the one that the prompt names"
+        )
+
+    params: Params
+
+    def requires(self):
+        return ("classifier",)
+
+    def check(self, model, conditions):
+        model.target(conditions[PROMPT], self.params.target)
+
+    def guide(self, query):
+        scale = self.params.scale
+        if scale > 0:
+            gradient = yield ClassQuery(query.x, query.level, target=self.params.target)
+            query = replace(query, guidance=query.guidance + scale * gradient)
+        return (yield query)
+
+
+@hookimpl
+def register_conditioners():
+    return [
+        ConditionerSpec(
+            "classifier_guidance",
+            ClassifierGuidance,
+            title="Classifier guidance",
+            summary="Follows the gradient of a classifier that was trained on noisy pictures towards one class.",
+            paper="2105.05233",
+        )
+    ]
