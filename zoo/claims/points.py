@@ -175,7 +175,7 @@ def asked_for(block: int, batch: int) -> list[Attributes]:
 def score(pictures: torch.Tensor, asked: Sequence[Attributes]) -> tuple[torch.Tensor, torch.Tensor]:
     """Features (n, d), and whether kind, colour and scene (n, 3) are those asked for."""
     network = load_features()
-    outputs = [network(part) for part in pictures.split(128)]
+    outputs = [network(pictures[i : i + 128]) for i in range(0, len(pictures), 128)]
     right = []
     for head in HEADS:
         answers = torch.cat([getattr(output, head).argmax(1) for output in outputs])

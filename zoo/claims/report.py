@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from zoo.claims.claims import Finding, Interval, Margin
-from zoo.claims.run import Report
+from zoo.claims.run import CurvePoint, Report
 
 MARKS = {"holds": "holds", "does not hold": "**does not hold**", "undecided": "undecided"}
 BEGIN, END = "<!-- zoo claims: begin -->", "<!-- zoo claims: end -->"
@@ -37,8 +37,8 @@ def write(report: Report, page: Path) -> None:
     head, _, rest = before.partition(BEGIN)
     tail = rest.partition(END)[2]
     images = page.parent / "images"
-    _plot(report, images / "quality-nfe.svg", "network evaluations per picture", 1)
-    _plot(report, images / "quality-time.svg", "seconds per picture in a full batch", 2)
+    _plot(report, images / "quality-nfe.svg", "network evaluations per picture", lambda p: p.nfe)
+    _plot(report, images / "quality-time.svg", "seconds per picture in a full batch", lambda p: p.seconds)
     page.write_text(f"{head}{BEGIN}\n\n{_markdown(report)}\n\n{END}{tail}", encoding="utf-8")
 
 
@@ -58,9 +58,11 @@ def _markdown(report: Report) -> str:
             f"| {finding.claim.text} | {finding.claim.kind} | {MARKS[finding.verdict]} | {margins} |"
         )
     lines += ["", "| method | NFE | seconds | distance | kind found |", "|---|---|---|---|---|"]
-    for rows in report.curves.values():
-        for line, nfe, seconds, distance, accuracy in rows:
-            lines.append(f"| `{line}` | {nfe} | {seconds:.3f} | {_number(distance)} | {accuracy.value:.1%} |")
+    for points in report.curves.values():
+        for p in points:
+            lines.append(
+                f"| `{p.line}` | {p.nfe} | {p.seconds:.3f} | {_number(p.distance)} | {p.accuracy.value:.1%} |"
+            )
     lines += [
         "",
         "![Distance against network evaluations](images/quality-nfe.svg)",
@@ -79,7 +81,7 @@ def _number(interval: Interval) -> str:
     return f"{interval.value:.3g} ({interval.low:.3g} to {interval.high:.3g})"
 
 
-def _plot(report: Report, path: Path, label: str, column: int) -> None:
+def _plot(report: Report, path: Path, label: str, cost: Callable[[CurvePoint], float]) -> None:
     try:
         import matplotlib
     except ImportError:
@@ -89,15 +91,14 @@ def _plot(report: Report, path: Path, label: str, column: int) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
-    for title, rows in report.curves.items():
-        shown = sorted(((row[column], row[3]) for row in rows if row[3].value > 0), key=lambda pair: pair[0])
-        if shown:
-            values = [interval.value for _, interval in shown]
-            below = [interval.value - max(interval.low, 1e-6) for _, interval in shown]
-            above = [interval.high - interval.value for _, interval in shown]
-            axes.errorbar(
-                [cost for cost, _ in shown], values, [below, above], label=title, marker="o", ms=4, capsize=2
-            )
+    for title, points in report.curves.items():
+        shown = sorted((p for p in points if p.distance.value > 0), key=cost)
+        values = [p.distance.value for p in shown]
+        below = [p.distance.value - max(p.distance.low, 1e-6) for p in shown]
+        above = [p.distance.high - p.distance.value for p in shown]
+        axes.errorbar(
+            [cost(p) for p in shown], values, [below, above], label=title, marker="o", ms=4, capsize=2
+        )
     axes.set(xscale="log", yscale="log", xlabel=label, ylabel=f"{report.distance} above the floor")
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="small")

@@ -27,12 +27,31 @@ QUICK_BATCHES, FULL_BATCHES = 1, 8
 
 
 @dataclass(frozen=True)
+class CurvePoint:
+    """One setting of a method in the plots.
+
+    Attributes:
+        line: the method.
+        nfe: network evaluations per picture, all roles.
+        seconds: per picture, in a fused batch.
+        distance: with the floor subtracted.
+        accuracy: share of pictures that show the asked kind.
+    """
+
+    line: str
+    nfe: int
+    seconds: float
+    distance: Interval
+    accuracy: Interval
+
+
+@dataclass(frozen=True)
 class Report:
     """All findings, and the curves' points as far as they have been measured.
 
     Attributes:
         findings: one a claim.
-        curves: title → (line, NFE, seconds per picture, distance, accuracy) a point.
+        curves: title → its points.
         pictures: of a point.
         distance: which distance it is, in words.
         floor: the distance of real pictures, not subtracted anywhere but in `findings` and `curves`.
@@ -40,7 +59,7 @@ class Report:
     """
 
     findings: tuple[Finding, ...]
-    curves: Mapping[str, Sequence[tuple[str, int, float, Interval, Interval]]]
+    curves: Mapping[str, Sequence[CurvePoint]]
     pictures: int
     distance: str
     floor: Interval
@@ -124,9 +143,8 @@ def _judged(
             except (Impossible, FileNotFoundError):
                 continue
             seconds = sum(block.seconds for block in blocks) / len(blocks)
-            rows.append(
-                (line, blocks[0].nfe, seconds, Interval.of(distances(line)), Interval.of(accuracies(line)))
-            )
+            near, right = Interval.of(distances(line)), Interval.of(accuracies(line))
+            rows.append(CurvePoint(line, blocks[0].nfe, seconds, near, right))
         curves[title] = rows
     name = "kernel distance" if quick else "Fréchet distance"
     where = f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
