@@ -22,7 +22,7 @@ ASKED = []
 
 class Distilled(Sampler):
     def requires(self):
-        return ("distilled/3", "classifier")
+        return ("distilled/3", "oracle")
 
     def sample(self, x, levels, noise):
         raise AssertionError("must not run")
@@ -209,7 +209,7 @@ def test_names_and_parameters_that_do_not_exist_are_refused_with_what_there_is(f
         (
             "specimens/short",
             "specimens/distilled",
-            "needs the network distilled/3, classifier; toy has denoiser",
+            "needs the network distilled/3, oracle; toy has denoiser",
         ),
         ("specimens/eps", "ddim steps=5", "eps-prediction at ᾱ = 2.4e-09 divides by (nearly) zero"),
         ("specimens/eps", "ddpm steps=5 | cfg scale=2", "use a network that predicts v or x0"),

@@ -76,13 +76,14 @@ class Engine:
             cell.charge(time.perf_counter() - started)
 
     def warm_up(self, cells: Sequence[Cell]) -> None:
-        """Load the networks and answer one throw-away tick, so that "time alone" does not pay for loading."""
+        """Load the networks and rehearse up to the first prediction, so that "time alone" does not pay for loading."""
         rehearsal = [
             Cell(c.model, c.sampler, c.conditioners, c.conditions, c.seeds, c.limits, c.start_state)
             for c in cells
         ]
         self.start(rehearsal)
-        self.tick(rehearsal)
+        while any(cell.running and cell.preview is None for cell in rehearsal):
+            self.tick(rehearsal)
         for cell in rehearsal:
             cell.cancel()
 

@@ -376,11 +376,11 @@ def test_a_classifier_of_wrong_output_shape_is_named():
     assert "the classifier answered (3, 48), expected logits (3, 2)" in cell.error
 
 
-def test_warming_up_loads_the_classifier():
+def test_warming_up_asks_every_network():
     model = ClassifiedPixels(brightness)
     cell = make_cell(model, "ddim steps=2 | classifier_guidance target=dark", SEEDS)
     make_engine().warm_up([cell])
-    assert len(model.classifier.calls) == 1
+    assert len(model.classifier.calls) == len(model.calls) == 1
     assert (cell.status, dict(cell.nfe)) == ("queued", {})
 
 
