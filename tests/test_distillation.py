@@ -207,6 +207,8 @@ def test_the_model_holds_teacher_and_students_and_can_be_compared_on(teacher, di
     assert (card["prediction"], card["guidance"]) == ("v", 1.0)
     assert card["teacher"] == TextToPixels(teacher, "t", "t").fingerprint()
     assert {tensor.dtype for tensor in student(distilled, 2).values()} == {torch.float16}
+    configs = [(distilled / part / "config.json").read_text() for part in ("denoiser", "distilled/2")]
+    assert configs[0] == configs[1]
     assert (distilled.parent / "samples/2-steps.png").is_file()
 
     alone = shutil.copytree(distilled, tmp_path / "model")

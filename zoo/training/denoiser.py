@@ -79,7 +79,8 @@ def train(recipe: DenoiserRecipe) -> Path | None:
         x_t = (alpha * x0 + sigma * noise).contiguous(memory_format=torch.channels_last)
         with recipe.autocast(device):
             v = network(x_t, t, captions)
-        return (v.float() - (alpha * noise - sigma * x0)).square().mean()
+        error: torch.Tensor = v.float() - (alpha * noise - sigma * x0)
+        return error.square().mean()
 
     def sample(done: int) -> None:
         _draw_samples(recipe, done, modules, tokenizer, pictures)

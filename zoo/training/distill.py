@@ -237,8 +237,8 @@ def train(recipe: DistillRecipe) -> Path | None:
             return None
         seconds += fitted.seconds
         facts |= fitted.facts | {"minutes": f"{seconds / 60:.0f}"}
-        last = facts.pop("mean loss of the last 100 steps")
-        facts[f"mean loss of the last 100 updates, {2 * n} → {n} steps"] = last
+        del facts["mean loss of the last 100 steps"]
+        facts[f"mean loss of the last 100 updates, {2 * n} → {n} steps"] = f"{fitted.loss:.5f}"
         if accelerator.is_main_process and n <= max(MOST_STEPS_SHIPPED, recipe.end):
             export(recipe, n, student, original.schedule, source, facts)
         accelerator.free_memory()
@@ -351,7 +351,8 @@ def _student(teacher: Teacher, prediction: str) -> Any:
 
 
 def _copy(network: Any) -> Any:
-    copy = type(network).from_config(network.config)
+    own = {key: value for key, value in network.config.items() if not key.startswith("_")}  # not its path
+    copy = type(network).from_config(own)
     copy.load_state_dict(network.state_dict())
     return copy
 

@@ -78,7 +78,7 @@ def fit(
     network.to(device).to(memory_format=torch.channels_last)
     averages = {name: [t.to(device) for t in tensors] for name, tensors in averages.items()}
     wrapped, optimizer = accelerator.prepare(network, optimizer)
-    called = torch.compile(wrapped) if compile else wrapped
+    called: Any = torch.compile(wrapped) if compile else wrapped
     end = min(recipe.steps, recipe.stop_at or recipe.steps)
     bar = tqdm(total=recipe.steps, initial=first, disable=not talks, unit="step")
     losses: list[float] = []
