@@ -27,7 +27,7 @@ class DPMSolverPlusPlus2M(Sampler):
     params: Params
 
     def sample(self, x, levels, noise):
-        previous = h_previous = None
+        previous, h_previous = None, 0.0
         for t, s in levels.pairs():
             x0 = (yield Query(x, t)).x0
             h = (s.log_snr - t.log_snr) / 2

@@ -7,11 +7,17 @@ Models", arXiv:2302.04867: the multistep form, in data prediction.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from zoo import Field, Query, Sampler, SamplerSpec, Spacing, hookimpl
+from zoo import Field, Level, Query, Sampler, SamplerSpec, Spacing, hookimpl
+
+if TYPE_CHECKING:
+    import torch
+
+Answer = tuple[Level, "torch.Tensor"]
+"""A level, and the x0 that the network predicted there."""
 
 
 class UniPC(Sampler):
@@ -40,7 +46,7 @@ class UniPC(Sampler):
     params: Params
 
     def sample(self, x, levels, noise):
-        known = []  # (level, x0) of the levels visited, the last one first
+        known: list[Answer] = []  # the last one first
         start, order = x, 0
         for i, (t, s) in enumerate(levels.pairs()):
             x0 = (yield Query(x, t)).x0
@@ -51,25 +57,26 @@ class UniPC(Sampler):
             x = self.step(start, s, known[0], known[1:order])
         return x
 
-    def step(self, x, s, current, others):
-        """One step from the current (level, x0) to level s, using the others."""
+    def step(self, x: torch.Tensor, s: Level, current: Answer, others: list[Answer]) -> torch.Tensor:
+        """From x at the current level to level s, with the others as the levels m."""
         t, x0 = current
         h = (s.log_snr - t.log_snr) / 2
         total = -math.expm1(-h) * x0
         if others:
             rs = [(level.log_snr - t.log_snr) / 2 / h for level, _ in others]
             for (_, x0_m), r, c in zip(others, rs, self.weights(rs, h), strict=True):
-                total = total + float(c) / r * (x0_m - x0)
+                total = total + c / r * (x0_m - x0)
         return (s.sigma / t.sigma) * x + s.alpha * total
 
-    def weights(self, rs, h):
-        """The c_m of the nodes r_m."""
+    def weights(self, rs: list[float], h: float) -> list[float]:
+        """c_m for each r_m; M_k = 1 − k·M_{k−1}/h, by parts, from M_0 = 1 − e^{−h}."""
         if len(rs) == 1:
             return [(h if self.params.variant == "bh1" else -math.expm1(-h)) / 2]
         moments = [-math.expm1(-h)]
         for k in range(1, len(rs) + 1):
             moments.append(1 - k * moments[-1] / h)
-        return np.linalg.solve(np.vander(rs, increasing=True).T, moments[1:])
+        weights: list[float] = np.linalg.solve(np.vander(rs, increasing=True).T, moments[1:]).tolist()
+        return weights
 
 
 @hookimpl

