@@ -124,7 +124,7 @@ def test_precision_and_recall_tell_wrong_pictures_from_missing_ones():
 
 
 def test_precision_and_recall_follow_the_definition():
-    fake, real, k = vectors(30, 3) * 2, vectors(25, 3, seed=1), 3
+    fake, real, k = vectors(30, 3) + 1.5, vectors(25, 3, seed=1), 3
 
     def covered(points, centres) -> int:
         def radius(centre) -> float:

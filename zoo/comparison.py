@@ -271,7 +271,7 @@ def stream(
             event = _event(index, cell, model, results[index].method)
             results[index] = event.result
             yield event
-    if metrics:
+    if metrics and not cancelled():
         done = {i: (cell, image) for i, cell in cells.items() if (image := results[i].images) is not None}
         for index, scores in score_cells(metrics, done, engine, cancelled):
             results[index] = replace(results[index], metrics=scores)

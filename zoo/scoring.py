@@ -31,7 +31,7 @@ def score_cells(
         metrics: by the line that names them; a `NoScore` stands for one that could not be made.
         cells: done, with their pictures.
         engine: what they ran on; it solves what metrics hold them against.
-        cancelled: asked before every metric; then nothing more is yielded.
+        cancelled: asked after every metric; then nothing more is yielded.
     """
     solutions: dict[Any, Cell] = {}
     for index, (cell, images) in cells.items():
@@ -49,11 +49,11 @@ def score_cells(
         )
         scores: Scores = {}
         for part, metric in metrics.items():
-            if cancelled():
-                return
             scores.update(
                 {str(part): metric} if isinstance(metric, NoScore) else _scores(part, metric, finished)
             )
+            if cancelled():
+                return
         yield index, scores
 
 

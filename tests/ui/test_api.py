@@ -34,11 +34,21 @@ def test_compare_returns_costs_and_pictures(client):
     assert result["seeds"] == [0, 1]
 
 
+def test_cells_are_scored_when_asked(client):
+    result = client.predict(
+        **ASK, methods=["ddim steps=4", "ddpm steps=4"], metrics=["exact_error"], api_name="/compare"
+    )
+    scores = [cell["metrics"]["exact_error"] for cell in result["cells"]]
+    assert scores[0]["n"] == 2 and scores[0]["value"] > 0
+    assert list(scores[1]) == ["absent"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"methods": []}, "no method"),
         ({"methods": ["nope"]}, "no sampler"),
+        ({"methods": ["ddim"], "metrics": ["nope"]}, "no metric"),
         ({"methods": ["ddim"], "model": "folder:/etc"}, "no model"),
         ({"methods": ["ddim steps=1000"], "seeds": "0..255"}, "the page stops at"),
     ],

@@ -7,8 +7,9 @@ Fréchet distance here is not FID, whose features are Inception's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -55,8 +56,8 @@ class Diversity(Metric):
     def score(self, cell: Finished) -> Score:
         seen = _seen(cell).features
         cell.must_have(2)
-        real, *_ = pairs_interval(_cosine(_real(cell, REFERENCE_SEED, REFERENCE)))
         value, low, high = pairs_interval(_cosine(seen))
+        real, *_ = pairs_interval(_cosine(_real(cell, REFERENCE_SEED, REFERENCE)))
         return Score(value, len(seen), low, high, real=real, better="higher")
 
 
@@ -75,9 +76,9 @@ class Frechet(Metric):
         seen = _seen(cell).features
         n = len(seen)
         cell.must_have(2 * seen.shape[1])
-        reference = _real(cell, REFERENCE_SEED, max(n, REFERENCE))
-        real = frechet_distance(_real(cell, OTHER_SEED, n), reference)
-        return Score(frechet_distance(seen, reference), n, real=real, better="lower")
+        m = max(n, REFERENCE)
+        value = frechet_distance(seen, _real(cell, REFERENCE_SEED, m))
+        return Score(value, n, real=_of_real(frechet_distance, cell, n, m), better="lower")
 
 
 class Kernel(Metric):
@@ -116,9 +117,8 @@ class PrecisionRecall(Metric):
         seen = _seen(cell).features
         n = len(seen)
         cell.must_have(100)
-        reference = _real(cell, REFERENCE_SEED, n)
-        hits = precision_recall(seen, reference)
-        real = precision_recall(_real(cell, OTHER_SEED, n), reference)
+        hits = precision_recall(seen, _real(cell, REFERENCE_SEED, n))
+        real = _of_real(precision_recall, cell, n, n)
         return {
             name: Score(count / n, n, *wilson(count, n), real=of_real / n, better="higher")
             for name, count, of_real in zip(("precision", "recall"), hits, real, strict=True)
@@ -142,6 +142,17 @@ def _real(cell: Finished, seed: int, n: int) -> torch.Tensor:
     return _real_features(cell.model, cell.prompt, seed, n, str(cell.device))
 
 
+def _of_real(measure: Callable[..., Any], cell: Finished, n: int, m: int) -> Any:
+    """What `n` other real pictures score against the `m` that the cell's are held against."""
+    return _between_real(measure, cell.model, cell.prompt, n, m, str(cell.device))
+
+
+@lru_cache(maxsize=16)
+def _between_real(measure: Callable[..., Any], model: Model, prompt: str, n: int, m: int, device: str) -> Any:
+    others = _real_features(model, prompt, OTHER_SEED, n, device)
+    return measure(others, _real_features(model, prompt, REFERENCE_SEED, m, device))
+
+
 @lru_cache(maxsize=16)
 def _real_features(model: Model, prompt: str, seed: int, n: int, device: str) -> torch.Tensor:
     return _features(model.pictures(model.data(prompt, n, seed)), device).features
@@ -150,7 +161,7 @@ def _real_features(model: Model, prompt: str, seed: int, n: int, device: str) ->
 def _features(pictures: torch.Tensor, device: str) -> FeatureOutput:
     network = load_features(device)
     with torch.no_grad():
-        batches = [network(batch.to(device)) for batch in pictures.split(256)]
+        batches = [network(batch.to(device)) for batch in torch.split(pictures, 256)]
     return FeatureOutput(*(torch.cat(parts).cpu() for parts in zip(*batches, strict=True)))
 
 

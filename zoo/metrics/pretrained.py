@@ -68,7 +68,7 @@ class CLIPScore(Metric):
             raise Absent("there is no prompt to compare the pictures with")
         processor, clip = _clip(self.params.model, str(cell.device))
         similarities = []
-        for batch in cell.images.split(32):
+        for batch in torch.split(cell.images, 32):
             inputs = processor(
                 text=[cell.prompt],
                 images=[to_pil(image) for image in batch],
@@ -89,7 +89,7 @@ def _fid(fake: torch.Tensor, real: torch.Tensor, device: torch.device) -> float:
     device = torch.device("cpu") if device.type == "mps" else device  # its sums are float64, which MPS lacks
     metric = metric.to(device)
     for pictures, is_real in ((real, True), (fake, False)):
-        for batch in pictures.split(64):
+        for batch in torch.split(pictures, 64):
             metric.update((batch.to(device) + 1) / 2, real=is_real)
     return float(metric.compute())
 

@@ -52,9 +52,11 @@ class SolutionError(Metric):
     """Root mean square distance of each sample from the fine-step solution from the same noise; the mean over images.
 
     It tells how well a solver solves, not how good the pictures are: the solution itself is only as good as the
-    network. Methods that start at a cleaner level than the schedule's noisiest (leading spacing does) take the
-    same noise for a state that it is not, and that counts as error. A distilled network is held against the
-    denoiser's solution.
+    network. On tinyworld, where clipping makes the ODE less smooth, it is exact to about 0.003 (100 steps against
+    200), so that smaller errors cannot be told apart.
+
+    Methods that start at a cleaner level than the schedule's noisiest (leading spacing does) take the same noise
+    for a state that it is not, and that counts as error. A distilled network is held against the denoiser's solution.
     """
 
     def score(self, cell: Finished) -> Score:

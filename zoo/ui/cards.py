@@ -140,9 +140,9 @@ def _scores(result: CellResult) -> str:
     """What the metrics say, or why they say nothing."""
     rows = ""
     for name, score in result.metrics.items():
-        measured = isinstance(score, Score)
-        label = score_name(name, score) if measured else name
-        title = f"of {score.n} pictures" if measured else ""
+        label, title = name, ""
+        if isinstance(score, Score):
+            label, title = score_name(name, score), f"of {score.n} pictures"
         rows += f'<dt>{html.escape(label)}</dt><dd title="{title}">{html.escape(str(score))}</dd>'
     return f'<dl class="zoo-scores">{rows}</dl>' if rows else ""
 
