@@ -93,7 +93,7 @@ class Inversion:
     """A picture, its noise, and what the noise gives back; tensors are (*model.shape), on the CPU.
 
     Attributes:
-        model, prompt, method: what was run.
+        model, prompt, negative, method, iterations: what was run.
         picture: the data that was inverted, in [-1, 1].
         latents: the noise found for it, a state at the method's first level.
         reconstruction: the sample that the method makes from `latents`; not clipped.
@@ -103,6 +103,7 @@ class Inversion:
 
     model: str
     prompt: str
+    negative: str
     method: str
     iterations: int
     picture: torch.Tensor
@@ -126,6 +127,7 @@ class Inversion:
         return {
             "model": self.model,
             "prompt": self.prompt,
+            "negative": self.negative,
             "method": self.method,
             "iterations": self.iterations,
             "nfe": self.nfe,
@@ -153,7 +155,7 @@ class Interpolation:
     """Pictures between those of two seeds.
 
     Attributes:
-        model, prompt, method, seeds: what was run.
+        model, prompt, negative, method, seeds: what was run.
         images: (frames, 3, H, W) within [-1, 1], on the CPU; the first and the last are those of the seeds.
         samples: the raw samples, (frames, *shape).
         nfe: network evaluations per frame, by role.
@@ -162,6 +164,7 @@ class Interpolation:
 
     model: str
     prompt: str
+    negative: str
     method: str
     seeds: tuple[int, int]
     images: torch.Tensor
@@ -174,6 +177,7 @@ class Interpolation:
         return {
             "model": self.model,
             "prompt": self.prompt,
+            "negative": self.negative,
             "method": self.method,
             "seeds": list(self.seeds),
             "frames": len(self.images),
@@ -271,6 +275,7 @@ def invert(
     return Inversion(
         model=model,
         prompt=prompt,
+        negative=negative,
         method=str(method),
         iterations=iterations,
         picture=data,
@@ -332,6 +337,7 @@ def interpolate(
     return Interpolation(
         model=model,
         prompt=prompt,
+        negative=negative,
         method=str(method),
         seeds=(seeds[0], seeds[1]),
         images=found.pictures(samples),
