@@ -132,12 +132,14 @@ def test_variance_exploding_noise_is_found_too(monkeypatch):
     assert found.rmse < 0.01
 
 
-def test_evaluations_are_counted_where_the_network_is_called():
+def test_evaluations_are_counted_where_the_network_is_called(tmp_path):
     x = torch.tensor([0.1, 1.4]).double()
     method = "ddim steps=7 | cfg scale=2"
     found = zoo.invert(x, model="mixture", prompt="north", method=method, iterations=3)
     assert found.nfe == {"inversion": {"denoiser": 42}, "reconstruction": {"denoiser": 14}}
     assert (found.method, found.model, found.iterations) == (method, "mixture", 3)
+    found.save(tmp_path)  # a point in the plane is no picture
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inversion.json", "latents.npy"]
 
 
 def test_the_error_is_in_units_of_the_data():

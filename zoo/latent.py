@@ -137,13 +137,13 @@ class Inversion:
         }
 
     def save(self, folder: str | Path) -> Path:
-        """Write picture.png, reconstruction.png, latents.npy and inversion.json."""
+        """Write latents.npy, inversion.json and, where the data are pictures, picture.png and reconstruction.png."""
         import numpy as np
 
         from zoo.store import to_pil
 
         folder = _folder(folder)
-        for name in ("picture", "reconstruction"):
+        for name in ("picture", "reconstruction") if _is_picture(tuple(self.picture.shape)) else ():
             to_pil(getattr(self, name).float()).save(folder / f"{name}.png")
         np.save(folder / "latents.npy", self.latents.numpy())
         _write_json(folder / "inversion.json", self.to_dict())
@@ -400,9 +400,13 @@ def _prepare(
 
 
 def _picture(source: str | Path | Image.Image, model: Model) -> torch.Tensor:
-    if len(model.shape) != 3 or model.shape[0] != 3:
+    if not _is_picture(model.shape):
         raise ValueError(f"the data of {model.name} has shape {model.shape}: a picture file is no such thing")
     return load_picture(source, *model.shape[1:])
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[0] == 3
 
 
 def _finish(engine: Engine, cell: Cell) -> Cell:
