@@ -1,4 +1,4 @@
-"""How far a picture of the bundled world comes back from its own noise: median and worst RMSE, pixels within [-1, 1].
+"""How far rendered pictures come back from their own noise: median and worst RMSE, pixels within [-1, 1].
 
 python benchmarks/inversion.py [--model tinyworld] [--pictures 8] [--device auto]
 """
@@ -12,10 +12,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from PIL import Image
+import torch
 
-import zoo
+from zoo.cell import Cell
 from zoo.data import TinyWorld
+from zoo.device import resolve_device
+from zoo.engine import Engine, drive
+from zoo.latent import DDIMInversion, Unclipped
+from zoo.method import Method
+from zoo.planning import load_model, resolve
+from zoo.registry import default_registry
+from zoo.sampler import NEGATIVE, PROMPT, Sampler
 
 ROWS = (
     ("ddim steps=10", 1),
@@ -29,7 +36,7 @@ ROWS = (
 
 
 def main() -> None:
-    """Invert every picture by every row, with its caption and without; print the table."""
+    """Invert every picture by every row, with its caption and without, all of it fused; print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,30 +44,44 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=8)
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
-    world = TinyWorld(seed=123)
-    drawn = [world[i] for i in range(arguments.pictures)]
+    engine = Engine(resolve_device(arguments.device), torch.float32)
+    model = load_model(arguments.model, default_registry())
+    images, captions, _ = TinyWorld(seed=123).batch(range(arguments.pictures))
+    pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    jobs = [
+        (row, prompted, i) for row in ROWS for prompted in (True, False) for i in range(arguments.pictures)
+    ]
+
+    def run(samplers: list[Sampler], starts: list[torch.Tensor]) -> list[Cell]:
+        cells = []
+        for ((line, _), prompted, i), sampler, start in zip(jobs, samplers, starts, strict=True):
+            conditioners = [Unclipped(), *resolve(Method.parse(line), default_registry())[1]]
+            conditions = {PROMPT: captions[i] if prompted else "", NEGATIVE: ""}
+            cells.append(Cell(model, sampler, conditioners, conditions, (0,), start_state=start))
+        for _ in drive(engine, cells):
+            pass
+        failed = [cell.traceback for cell in cells if cell.samples is None]
+        if failed:
+            raise SystemExit(failed[0])
+        return cells
+
+    samplers = [resolve(Method.parse(line), default_registry())[0] for (line, _), _, _ in jobs]
+    climbs: list[Sampler] = [
+        DDIMInversion(sampler, n) for sampler, ((_, n), _, _) in zip(samplers, jobs, strict=True)
+    ]
+    up = run(climbs, [pictures[i : i + 1] for _, _, i in jobs])
+    down = run(samplers, [cell.samples for cell in up])
+    errors = [
+        float((cell.samples - pictures[i]).square().mean().sqrt())
+        for cell, (_, _, i) in zip(down, jobs, strict=True)
+    ]
+
     print("| method | iterations | NFE up | with the caption | without a prompt |\n|---|---|---|---|---|")
-    for method, iterations in ROWS:
-        figures = []
-        for prompted in (True, False):
-            found = [
-                zoo.invert(
-                    Image.fromarray(sample.image),
-                    model=arguments.model,
-                    prompt=sample.caption if prompted else "",
-                    method=method,
-                    iterations=iterations,
-                    device=arguments.device,
-                )
-                for sample in drawn
-            ]
-            errors = [inversion.rmse for inversion in found]
-            figures.append(f"{np.median(errors):.3f} ({max(errors):.3f})")
-        nfe = sum(found[0].nfe["inversion"].values())
-        print(
-            f"| `{method.replace('|', chr(92) + '|')}` | {iterations} | {nfe} | {' | '.join(figures)} |",
-            flush=True,
-        )
+    table = np.array(errors).reshape(len(ROWS), 2, arguments.pictures)
+    for k, ((line, iterations), row) in enumerate(zip(ROWS, table, strict=True)):
+        nfe = sum(up[k * 2 * arguments.pictures].nfe.values())
+        figures = " | ".join(f"{np.median(found):.3f} ({found.max():.3f})" for found in row)
+        print("| `" + line.replace("|", "\\|") + f"` | {iterations} | {nfe} | {figures} |")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tests.helpers import (
     by_hand,
     finish,
     leaning_mixture,
+    make_engine,
     random_network,
     rowwise,
 )
@@ -131,20 +132,22 @@ def test_variance_exploding_noise_is_found_too(monkeypatch):
     assert found.rmse < 0.01
 
 
-def test_evaluations_are_counted_where_the_network_is_called():
+def test_evaluations_are_counted_where_the_network_is_called(tmp_path):
     x = torch.tensor([0.1, 1.4]).double()
     method = "ddim steps=7 | cfg scale=2"
     found = zoo.invert(x, model="mixture", prompt="north", method=method, iterations=3)
     assert found.nfe == {"inversion": {"denoiser": 42}, "reconstruction": {"denoiser": 14}}
     assert (found.method, found.model, found.iterations) == (method, "mixture", 3)
+    found.save(tmp_path)  # a point in the plane is no picture
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inversion.json", "latents.npy"]
 
 
-def test_the_error_is_in_units_of_the_data(tmp_path):
+def test_the_error_is_in_units_of_the_data():
     picture, off = torch.zeros(3, 4, 4), torch.full((3, 4, 4), 0.02)
-    found = zoo.Inversion("m", "", "ddim steps=2", 1, picture, off, off, {})
+    found = zoo.Inversion("m", "", "", "ddim steps=2", 1, picture, off, off, {})
     assert found.rmse == pytest.approx(0.02)
     assert found.psnr == pytest.approx(40)  # a hundredth of the range
-    perfect = zoo.Inversion("m", "", "ddim steps=2", 1, picture, off, picture, {})
+    perfect = zoo.Inversion("m", "", "", "ddim steps=2", 1, picture, off, picture, {})
     assert perfect.psnr == math.inf and perfect.to_dict()["psnr"] is None
 
 
@@ -164,6 +167,13 @@ def test_a_start_state_of_the_wrong_shape_fails_its_cell():
     (cell,) = finish(Cell(model, DDIM(), [], {PROMPT: ""}, (0, 1), start_state=torch.zeros(1, *model.shape)))
     assert cell.status == "failed"
     assert "the start state has shape (1, 3, 4, 4), expected (2, 3, 4, 4)" in cell.error
+
+
+def test_the_warm_up_starts_where_its_cell_does():
+    model = PixelModel(rowwise)
+    start = torch.rand(1, *model.shape).double()
+    make_engine().warm_up([Cell(model, DDIM(), [], {PROMPT: ""}, (0,), start_state=start)])
+    assert torch.equal(model.calls[0][0], start)
 
 
 def test_a_rendered_picture_comes_back_the_better_the_more_steps():
@@ -349,12 +359,14 @@ def test_wrong_input_is_exit_code_2_and_one_line(arguments, message, capsys):
 
 
 def test_the_page_about_it_shows_what_works(tmp_path, monkeypatch):
-    blocks = dict(re.findall(r"```(bash|python)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
-    commands = [shlex.split(line) for line in blocks["bash"].splitlines() if line.startswith("python -m zoo")]
+    text = PAGE.read_text(encoding="utf-8")
+    (source,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    lines = "".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL)).splitlines()
+    commands = [shlex.split(line) for line in lines]
     assert {words[3] for words in commands} == {"invert", "interpolate"}
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    exec(re.sub(r"tinyworld", "gaussian", re.sub(r"steps=\d+", "steps=2", blocks["python"])), names)
+    exec(source.replace("tinyworld", "gaussian").replace("steps=50", "steps=2"), names)
     for words in commands:
         small = [re.sub(r"steps=\d+", "steps=2", word) for word in words[3:]]
         steps = ["--steps", "2"] if "--steps" in small else []

@@ -93,7 +93,7 @@ class Inversion:
     """A picture, its noise, and what the noise gives back; tensors are (*model.shape), on the CPU.
 
     Attributes:
-        model, prompt, method: what was run.
+        model, prompt, negative, method, iterations: what was run.
         picture: the data that was inverted, in [-1, 1].
         latents: the noise found for it, a state at the method's first level.
         reconstruction: the sample that the method makes from `latents`; not clipped.
@@ -103,6 +103,7 @@ class Inversion:
 
     model: str
     prompt: str
+    negative: str
     method: str
     iterations: int
     picture: torch.Tensor
@@ -126,6 +127,7 @@ class Inversion:
         return {
             "model": self.model,
             "prompt": self.prompt,
+            "negative": self.negative,
             "method": self.method,
             "iterations": self.iterations,
             "nfe": self.nfe,
@@ -135,13 +137,13 @@ class Inversion:
         }
 
     def save(self, folder: str | Path) -> Path:
-        """Write picture.png, reconstruction.png, latents.npy and inversion.json."""
+        """Write latents.npy, inversion.json and, where the data are pictures, picture.png and reconstruction.png."""
         import numpy as np
 
         from zoo.store import to_pil
 
         folder = _folder(folder)
-        for name in ("picture", "reconstruction"):
+        for name in ("picture", "reconstruction") if _is_picture(tuple(self.picture.shape)) else ():
             to_pil(getattr(self, name).float()).save(folder / f"{name}.png")
         np.save(folder / "latents.npy", self.latents.numpy())
         _write_json(folder / "inversion.json", self.to_dict())
@@ -153,7 +155,7 @@ class Interpolation:
     """Pictures between those of two seeds.
 
     Attributes:
-        model, prompt, method, seeds: what was run.
+        model, prompt, negative, method, seeds: what was run.
         images: (frames, 3, H, W) within [-1, 1], on the CPU; the first and the last are those of the seeds.
         samples: the raw samples, (frames, *shape).
         nfe: network evaluations per frame, by role.
@@ -162,6 +164,7 @@ class Interpolation:
 
     model: str
     prompt: str
+    negative: str
     method: str
     seeds: tuple[int, int]
     images: torch.Tensor
@@ -174,6 +177,7 @@ class Interpolation:
         return {
             "model": self.model,
             "prompt": self.prompt,
+            "negative": self.negative,
             "method": self.method,
             "seeds": list(self.seeds),
             "frames": len(self.images),
@@ -273,6 +277,7 @@ def invert(
     return Inversion(
         model=model,
         prompt=prompt,
+        negative=negative,
         method=str(method),
         iterations=iterations,
         picture=data,
@@ -336,6 +341,7 @@ def interpolate(
     return Interpolation(
         model=model,
         prompt=prompt,
+        negative=negative,
         method=str(method),
         seeds=(seeds[0], seeds[1]),
         images=found.pictures(samples),
@@ -403,9 +409,13 @@ def _prepare(
 
 
 def _picture(source: str | Path | Image.Image, model: Model) -> torch.Tensor:
-    if len(model.shape) != 3 or model.shape[0] != 3:
+    if not _is_picture(model.shape):
         raise ValueError(f"the data of {model.name} has shape {model.shape}: a picture file is no such thing")
     return load_picture(source, *model.shape[1:])
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[0] == 3
 
 
 def _finish(engine: Engine, cell: Cell) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,7 @@ def load_picture(source: str | Path | Image.Image, height: int, width: int) -> t
     from PIL import Image, ImageOps
 
     try:
-        image = source if isinstance(source, Image.Image) else Image.open(source)
-        with image:
+        with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as image:
             rgb = _opaque(ImageOps.exif_transpose(image))
     except Exception as error:  # damaged files raise whatever their decoder happens to
         if isinstance(error, OSError) and error.errno is not None:
