@@ -17,6 +17,7 @@ from zoo.method import Method
 from zoo.noise import MAX_SEED, unit_noise
 from zoo.picture import load_picture
 from zoo.planning import impossible, load_model, resolve
+from zoo.prediction import Prediction
 from zoo.registry import Registry, default_registry
 from zoo.sampler import NEGATIVE, PROMPT, Noise, Queries, Query, Sampler
 from zoo.schedule import Levels, Schedule
@@ -85,7 +86,8 @@ class Unclipped(Conditioner):
     """Leaves predicted x0 out of the data's range, whatever the query asks: a clipped step cannot be undone."""
 
     def guide(self, query: Query) -> Guidance:
-        return (yield replace(query, threshold="none"))
+        prediction: Prediction = yield replace(query, threshold="none")
+        return prediction
 
 
 @dataclass(frozen=True)

@@ -7,34 +7,25 @@ schedule of the model that is to be guided (Dhariwal & Nichol 2021, arXiv:2105.0
 from __future__ import annotations
 
 import copy
-import math
-import platform
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from zoo.data.tinyworld import COLOURS, KINDS, SCENES, TinyWorld
-from zoo.device import native_bf16
 from zoo.metrics.intervals import wilson
 from zoo.models.classifier import NoisyClassifier
 from zoo.models.tinyworld import WEIGHTS, TextToPixels
 from zoo.schedule import DiscreteSchedule
+from zoo.training.data import loader
 from zoo.training.denoiser import draw
 from zoo.training.features import LabelledBatches
-from zoo.training.recipe import (
-    Recipe,
-    keyed_generator,
-    learning_rate_factor,
-    load_checkpoint,
-    save_checkpoint,
-)
+from zoo.training.loop import fit
+from zoo.training.recipe import Recipe, keyed_generator
 
 _NAMES = (KINDS, COLOURS, SCENES)
 _HELD_OUT = 1_000_003  # from the seed of the training world to that of the unseen one
@@ -69,69 +60,37 @@ def train(recipe: ClassifierRecipe) -> Path | None:
         raise ValueError(f"the classifier learns tinyworld's kinds, not {recipe.data!r}: omit --data")
     schedule = _schedule(recipe)
     accelerator = Accelerator()
-    device = accelerator.device
-    bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and native_bf16(device))
+    device, rank, processes = accelerator.device, accelerator.process_index, accelerator.num_processes
     torch.manual_seed(recipe.seed)
     network = NoisyClassifier(KINDS, recipe.channels, recipe.layers, recipe.norm_groups)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay
     )
-    modules: dict[str, torch.nn.Module] = {"classifier": network}
-    first = 0
-    facts: dict[str, Any] = {"seconds": 0.0, "loss": math.nan, "earlier": []}
-    resumed = load_checkpoint(recipe.out, modules, optimizer, recipe)
-    if resumed is not None:
-        first, _, facts = resumed
-    network.to(device=device, memory_format=torch.channels_last)
-    wrapped, optimizer = accelerator.prepare(network, optimizer)
-    end = min(recipe.steps, recipe.stop_at or recipe.steps)
-    rank, processes = accelerator.process_index, accelerator.num_processes
     world = TinyWorld(recipe.seed, recipe.size)
-    batches = LabelledBatches(world, _NAMES, recipe.batch_size, range(first, end), rank, processes)
-    bar = tqdm(total=recipe.steps, initial=first, disable=not accelerator.is_main_process, unit="step")
-    losses: list[float] = []
-    started = time.monotonic() - facts["seconds"]
-    loaded = DataLoader(batches, batch_size=None, num_workers=recipe.workers)
-    for step, (x0, labels) in enumerate(loaded, start=first):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * learning_rate_factor(step, recipe.steps, recipe.warmup)
-        generator = keyed_generator(recipe.seed, step, rank)
-        t, noise, _ = draw(generator, x0.shape, 0.0, schedule.timesteps)
+
+    def batches(steps: range) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+        labelled = LabelledBatches(world, _NAMES, recipe.batch_size, steps, rank, processes)
+        return loader(labelled, recipe.workers)
+
+    def loss(network: torch.nn.Module, step: int, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        x0, labels = batch
+        t, noise, _ = draw(keyed_generator(recipe.seed, step, rank), x0.shape, 0.0, schedule.timesteps)
         x_t = diffused(x0, t, noise, schedule).to(device, memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = wrapped(x_t, t.to(device))
-        loss = F.cross_entropy(logits.float(), labels[:, 0].to(device))
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        done = step + 1
-        losses.append(loss.item())
-        bar.update()
-        if done % 10 == 0:
-            bar.set_postfix(loss=f"{sum(losses[-100:]) / len(losses[-100:]):.4f}")
-        if not accelerator.is_main_process:
-            continue
-        if done % recipe.checkpoint_every == 0 or done == end:
-            facts["seconds"] = time.monotonic() - started
-            facts["loss"] = sum(losses[-100:]) / len(losses[-100:])
-            save_checkpoint(recipe.out, done, modules, optimizer, {"classifier": []}, recipe, facts)
-        if done % recipe.sample_every == 0 and done < end:
+        with recipe.autocast(device):
+            logits = network(x_t, t.to(device))
+        return F.cross_entropy(logits.float(), labels[:, 0].to(device))
+
+    def sample(done: int) -> None:
+        if done < recipe.steps:
             count = min(200, recipe.held_out)
             hits = evaluate(network, recipe, schedule, count)
-            shares = ", ".join(f"{n / count:.0%} at t = {t}" for t, n in hits.items())
-            bar.write(f"step {done}: {shares}")
-    bar.close()
-    if end < recipe.steps or not accelerator.is_main_process:
+            tqdm.write(f"step {done}: {', '.join(f'{n / count:.0%} at t = {t}' for t, n in hits.items())}")
+
+    modules = {"classifier": network}
+    fitted = fit(recipe, accelerator, network, modules, optimizer, batches, loss, sample=sample)
+    if not fitted.complete or not accelerator.is_main_process:
         return None
-    run = {
-        "minutes": f"{facts['seconds'] / 60:.0f}",
-        "precision": "bf16 autocast" if bf16 else "fp32",
-        "device": f"{device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
-        "torch": torch.__version__,
-        "mean loss of the last 100 steps": f"{facts['loss']:.4f}",
-    }
-    return export(recipe, network, schedule, run, facts.get("earlier", []))
+    return export(recipe, network, schedule, fitted.facts, fitted.earlier)
 
 
 def diffused(
