@@ -6,7 +6,7 @@ since it must not install a top-level package called `plugins`; `hatch_build.py`
 
 from pathlib import Path
 
-BUILTINS: tuple[str, ...] = ("ddpm", "ddim", "classifier_free_guidance")
+BUILTINS: tuple[str, ...] = ("ddpm", "ddim", "classifier_free_guidance", "diffusers_schedulers")
 """The shipped files of `plugins/`, in the order in which they are listed."""
 
 MODULES: dict[str, str] = {
