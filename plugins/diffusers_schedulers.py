@@ -24,7 +24,9 @@ from zoo import DiscreteSchedule, Field, Level, Levels, Prediction, Query, Sampl
 
 _FLOW = "is made for flow matching, which starts at alpha = 0, where this model has no level"
 _TOKENS = "samples discrete tokens, and this model's data is continuous"
-_STUDENT = "needs a network distilled for it: it adds fresh noise to each answer as if that were a finished sample"
+_STUDENT = (
+    "needs a network distilled for it: it adds fresh noise to each answer as if that were a finished sample"
+)
 _INVERSION = "goes from data to noise; a sampler starts from noise"
 _BROWNIAN = "draws from a Brownian tree of torchsde's, which cannot be the noise that all cells share"
 _OWN_SCHEDULE = "has a noise schedule of its own, from alpha = 0 on, where this model has no level"
@@ -96,8 +98,9 @@ class DiffusersScheduler(Sampler):
         self._visits: Visits | None = None
 
     def is_stochastic(self):
+        known = self._visits.schedule if self._visits is not None else DiscreteSchedule.linear()
         try:
-            return self.levels(DiscreteSchedule.linear()).draws > 0
+            return self.levels(known).draws > 0
         except ValueError:
             return False
 
@@ -167,7 +170,9 @@ class DiffusersScheduler(Sampler):
         if "sigma_data" in accepted:  # EDM's preconditioning, which is v-prediction for data of unit variance
             fixed |= {"sigma_data": 1.0, "sigma_min": float(sigmas[0]), "sigma_max": float(sigmas[-1])}
         chosen = _parsed(self.params.config)
-        free = [name for name in accepted if name not in fixed and "beta_" not in name and "betas" not in name]
+        free = [
+            name for name in accepted if name not in fixed and "beta_" not in name and "betas" not in name
+        ]
         for name in chosen:
             if name not in free:
                 raise ValueError(f"{self.scheduler} has no option {name} to choose; it has {', '.join(free)}")
@@ -196,7 +201,9 @@ def _run(template, prediction_type, schedule, x, noise):
     """The documentation's loop, on a copy of the scheduler, each network call being a query."""
     scheduler = copy.deepcopy(template)
     if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(0)  # or it searches for the first timestep, and takes the second of two equals
+        scheduler.set_begin_index(
+            0
+        )  # or it searches for the first timestep, and takes the second of two equals
     timesteps = list(scheduler.timesteps)
     drawn = _drawing(noise)
     x = x * float(scheduler.init_noise_sigma)
