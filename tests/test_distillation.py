@@ -139,7 +139,9 @@ def test_an_exact_student_needs_a_class_and_its_own_levels():
 def test_a_number_of_steps_without_a_student_is_impossible(steps):
     model = gaussian.build(size=4)
     cell = make_cell(model, f"progressive_distillation steps={steps}")
-    reason = f"needs the network distilled/{steps}; gaussian has denoiser, classifier, distilled/1, distilled/2"
+    reason = (
+        f"needs the network distilled/{steps}; gaussian has denoiser, classifier, distilled/1, distilled/2"
+    )
     assert impossible(model, cell.sampler, [], {}).startswith(reason)
     assert impossible(model, make_cell(model, "progressive_distillation").sampler, [], {}) == ""
 

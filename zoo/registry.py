@@ -135,7 +135,7 @@ class Registry:
             for implementation in getattr(self._manager.hook, hook).get_hookimpls():
                 if implementation.plugin is plugin:
                     with self._guarded(info):
-                        specs = _checked(implementation.function(), hook, kind)
+                        specs = _checked(implementation.function(), hook, kind, info.source)
                         taken += self._register(info, hook.removeprefix("register_"), specs)
         if taken:
             self._report_collision(info, taken)
@@ -238,15 +238,15 @@ def _is_own_function(plugin: object, name: str) -> bool:
     return inspect.isfunction(function) and function.__module__ == getattr(plugin, "__name__", None)
 
 
-def _checked(returned: object, hook: str, kind: type[Spec]) -> list[Spec]:
-    """What a hook returned, if it is what the hook should return."""
+def _checked(returned: object, hook: str, kind: type[Spec], source: str) -> list[Spec]:
+    """What a hook returned, if it is what the hook should return; a built-in may name a family, as in family/name."""
     expected = f"{hook} must return a list of {kind.__name__}"
     if not isinstance(returned, list | tuple):
         raise PluginError(f"{expected}, but returned {_described(returned)}")
     for spec in returned:
         if not isinstance(spec, kind):
             raise PluginError(f"{expected}, but one entry is {_described(spec)}")
-        if "/" in spec.name:
+        if "/" in spec.name and source != "built-in":
             raise PluginError(
                 f"{spec.kind} {spec.name!r}: give the name without a slash, the host adds the plugin's"
             )
