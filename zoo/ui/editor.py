@@ -166,7 +166,7 @@ class MethodList:
         made: dict[tuple[str, str], Any] = {}
         with gr.Column(elem_classes="zoo-controls"):
             choice = gr.Dropdown(
-                _titles(registry.samplers), value=sampler, label="Sampler", filterable=False, interactive=True
+                _titles(registry.samplers), value=sampler, label="Sampler", filterable=True, interactive=True
             )
             self._parameters(registry.sampler(sampler), values, made)
             added = gr.Dropdown(
