@@ -219,6 +219,9 @@ def test_the_model_holds_teacher_and_students_and_can_be_compared_on(teacher, di
     (alone / "distilled/2").rename(alone / "distilled/1")
     with pytest.raises(OSError, match="was trained for 2 steps"):
         TextToPixels(alone, "m", "m")
+    (alone / "distilled/1/distillation.json").unlink()
+    with pytest.raises(OSError, match=r"distillation\.json is missing"):
+        TextToPixels(alone, "m", "m")
 
 
 def test_the_card_tells_the_command_and_every_loss(distilled):

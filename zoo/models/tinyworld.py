@@ -45,7 +45,9 @@ class TextToPixels(Model):
         self.schedule: Schedule = _schedule(scheduler)
         self.roles = tuple(role for pattern in ROLES for role in _found(self.folder, pattern))
         kind = {"v_prediction": "v", "epsilon": "eps", "sample": "x0"}[scheduler["prediction_type"]]
-        self._kinds = {role: self._student_kind(role) or kind for role in self.roles}
+        self._kinds = {
+            role: self._student_kind(role) if role.startswith("distilled/") else kind for role in self.roles
+        }
         self._networks: dict[tuple[str, torch.device, torch.dtype], UNet | FolderClassifier] = {}
         self._text: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
@@ -119,13 +121,11 @@ class TextToPixels(Model):
         return weights_fingerprint(self.folder, (*self.roles, "text_encoder"))
 
     def _student_kind(self, role: str) -> str:
-        """What a student predicts; "" for what is none.
+        """What a student predicts, of which its weights say nothing.
 
         Raises:
-            OSError: it was trained for other levels than this model's.
+            OSError: it was trained for other levels than this model's, or does not say for which.
         """
-        if not (self.folder / role / STUDENT_CARD).is_file():
-            return ""
         card = self._config(f"{role}/{STUDENT_CARD}")
         own = [level.t for level, _ in self.schedule.levels(card["steps"]).pairs()]
         if card["timesteps"] != own or role != f"distilled/{card['steps']}":

@@ -42,7 +42,7 @@ class DistillRecipe(Recipe):
     steps: list[int] = Field(  # type: ignore[assignment]
         [600], min_length=1, description="optimiser steps: of every halving, or of each, first halving first"
     )
-    learning_rate: float = Field(3e-4, gt=0, description="peak learning rate, of every halving")
+    learning_rate: float = Field(1e-4, gt=0, description="peak learning rate, of every halving")
     warmup: int = Field(
         20, ge=0, description="steps of linear warm-up before the cosine decay to 0, each halving"
     )
