@@ -85,6 +85,20 @@ def test_four_methods_side_by_side(page, tmp_path):
     assert comparison["cells"][3] == "ddim steps=20 | cfg scale=3"
 
 
+def test_cells_are_scored_by_the_metrics_that_were_chosen(page):
+    choose_model(page, "Gaussian skies")
+    page.wait_for_function("document.querySelector('#prompt textarea, #prompt input').value == 'dawn'")
+    page.click("#more button")
+    page.click("#metrics input")
+    page.get_by_role("option", name="Distance to the exact solution", exact=True).click()
+    page.click("#compare")
+    ended(page, done=4)
+    scores = page.locator(".zoo-scores").all_inner_texts()
+    assert len(scores) == 4
+    assert all(text.startswith("exact_error") for text in scores)
+    assert ["absent: " in text for text in scores] == [False, False, True, True], "drawing noise, and guided"
+
+
 def test_wrong_input_is_answered_in_place_and_pictures_stay(page):
     choose_model(page, "Gaussian")
     page.fill("#prompt textarea, #prompt input", "dawn zebra")
