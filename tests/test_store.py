@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from zoo import Comparison, compare
-from zoo.comparison import CellResult
+from zoo.comparison import CellResult, ComparisonResult
+from zoo.sheet import GAP, MARGIN, SIDE, draw_sheet, html_table
 from zoo.store import Store, to_pil, zip_folder
 
 COMPARISON = Comparison(
@@ -112,3 +113,12 @@ def test_the_zip_holds_the_folder(folder, tmp_path):
     with zipfile.ZipFile(archive) as opened:
         assert set(opened.namelist()) == files(folder)
         assert opened.read("comparison.json") == (folder / "comparison.json").read_bytes()
+
+
+def test_a_sheet_of_very_many_seeds_shows_the_first():
+    comparison = Comparison(seeds=range(70), cells=("ddim",))
+    cell = CellResult("ddim", "done", images=torch.zeros(70, 3, 4, 4))
+    result = ComparisonResult(comparison, (cell,))
+    assert draw_sheet(result).width == 2 * MARGIN + SIDE + 64 * (96 + GAP)
+    assert html_table(result).count("<img") == 64
+    assert "no prompt (the first 64 of 70 seeds)" in html_table(result)

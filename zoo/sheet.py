@@ -58,8 +58,7 @@ def draw_sheet(result: ComparisonResult) -> Image.Image:
     )
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
-    title = result.comparison.prompt or "no prompt"
-    draw.text((MARGIN, MARGIN), _clip_text(draw, title, size[0] - 2 * MARGIN, 20), INK, _font(20))
+    draw.text((MARGIN, MARGIN), _clip_text(draw, _title(result), size[0] - 2 * MARGIN, 20), INK, _font(20))
     for column, seed in enumerate(seeds):
         x = MARGIN + SIDE + column * (width + GAP)
         draw.text((x, top - 20), f"seed {seed}", FAINT, _font(13))
@@ -94,7 +93,7 @@ def html_table(result: ComparisonResult) -> str:
         cost = html.escape(cost_line(cell, result.comparison.timing))
         scores = "".join(f"<br><small>{html.escape(line)}</small>" for line in _score_lines(cell))
         rows.append(f"<tr><th>{html.escape(cell.method)}<br><small>{cost}</small>{scores}</th>{body}</tr>")
-    prompt = html.escape(result.comparison.prompt or "no prompt")
+    prompt = html.escape(_title(result))
     notices = "".join(f"<p>{html.escape(notice)}</p>" for notice in result.notices)
     return f"{notices}<table><caption>{prompt}</caption>{''.join(rows)}</table>"
 
@@ -102,6 +101,11 @@ def html_table(result: ComparisonResult) -> str:
 def data_uri(data: bytes) -> str:
     """PNG bytes as a data URI."""
     return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+
+
+def _title(result: ComparisonResult) -> str:
+    prompt, count = result.comparison.prompt or "no prompt", len(result.comparison.seeds)
+    return f"{prompt} (the first {COLUMNS} of {count} seeds)" if count > COLUMNS else prompt
 
 
 def _label(draw: ImageDraw.ImageDraw, cell: CellResult, timing: str, y: int, bottom: int) -> None:
