@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from zoo.metrics.intervals import student
+
 Kind = Literal["must", "soft"]
 Verdict = Literal["holds", "does not hold", "undecided"]
-
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""The 97.5 % quantile of Student's t for a mean of so many values."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Interval:
         """Student's interval of the mean of one value a block."""
         n = len(values)
         mean = sum(values) / n
-        spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n) * STUDENT[n]
+        spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n) * student(n - 1)
         return cls(mean, mean - spread, mean + spread)
 
 
@@ -151,7 +150,7 @@ def guided(scale: float, steps: int = 20) -> str:
     return f"ddim steps={steps}" if scale == 1 else f"ddim steps={steps} | cfg scale={scale:g}"
 
 
-def student(steps: int) -> str:
+def distilled(steps: int) -> str:
     """A progressive student."""
     return f"progressive_distillation steps={steps}"
 
@@ -168,13 +167,13 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "At 4 steps progressive distillation is far better than DDIM: less than half its distance",
         "must",
-        (less(student(4), "ddim steps=4", factor=0.5),),
+        (less(distilled(4), "ddim steps=4", factor=0.5),),
         quick=True,
     ),
     Claim(
         "Progressive distillation is worse at 1 step than at 4",
         "must",
-        (less(student(4), student(1)),),
+        (less(distilled(4), distilled(1)),),
         quick=True,
     ),
     Claim(
@@ -231,7 +230,7 @@ CLAIMS: tuple[Claim, ...] = (
             f"Progressive distillation at {n} step{'s' if n > 1 else ''} is at most {factor:g} times as far as its "
             "teacher's DDIM at 64",
             "soft",
-            (less(student(n), TEACHER, factor=factor),),
+            (less(distilled(n), TEACHER, factor=factor),),
         )
         for n, factor in ((4, 1.5), (2, 3.0), (1, 6.0))
     ),
@@ -262,6 +261,6 @@ CURVES: Mapping[str, tuple[str, ...]] = {
     "Heun": tuple(f"heun steps={n}" for n in (3, 5, 10, 25)),
     "DPM-Solver++(2M)": tuple(f"dpmpp_2m steps={n}" for n in (5, 10, 20, 50)),
     "UniPC": tuple(f"unipc steps={n}" for n in (5, 10, 20, 50)),
-    "Progressive distillation": tuple(student(n) for n in (1, 2, 4, 8)),
+    "Progressive distillation": tuple(distilled(n) for n in (1, 2, 4, 8)),
 }
 """One line a method in the plots of quality against cost."""

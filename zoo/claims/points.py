@@ -64,8 +64,9 @@ class Block:
 
     @functools.cached_property
     def diversity(self) -> float:
-        """Mean distance, in features, of two pictures of the same prompt."""
-        return float((self.features[0::2] - self.features[1::2]).norm(dim=1).mean())
+        """Mean cosine distance, in features, of two pictures of the same prompt."""
+        likeness = torch.nn.functional.cosine_similarity(self.features[0::2], self.features[1::2])
+        return float(1 - likeness.mean())
 
 
 class Points:
