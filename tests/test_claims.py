@@ -126,6 +126,13 @@ def test_a_run_judges_reports_and_says_what_it_could_not_measure(small, tmp_path
     assert report.pictures == 12
     assert "two steps are better" in reporting.text(report)
     page = tmp_path / "results.md"
+    page.write_text(f"before\n\n{reporting.BEGIN}\n\nold\n\n{reporting.END}\n\nafter\n")
+    for _ in range(2):
+        reporting.write(report, page)
+        text = page.read_text()
+        assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+        assert text.count("| two steps are better than one | must |") == 1
+    assert "<svg" in (tmp_path / "images/quality-nfe.svg").read_text()
     page.write_text("nothing here")
     with pytest.raises(ValueError, match="must hold the lines"):
         reporting.write(report, page)
