@@ -29,7 +29,7 @@ _STUDENT = (
 )
 _INVERSION = "goes from data to noise; a sampler starts from noise"
 _BROWNIAN = "draws from a Brownian tree of torchsde's, which cannot be the noise that all cells share"
-_OWN_SCHEDULE = "has a noise schedule of its own, from alpha = 0 on, where this model has no level"
+_OWN_SCHEDULE = "has a noise schedule of its own, which cannot be set to this model's"
 
 UNFIT: dict[str, str] = {
     "AmusedScheduler": _TOKENS,
