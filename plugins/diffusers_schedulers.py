@@ -18,9 +18,20 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from zoo import DiscreteSchedule, Field, Level, Levels, Prediction, Query, Sampler, SamplerSpec, hookimpl
+from zoo import (
+    DiscreteSchedule,
+    Field,
+    Level,
+    Levels,
+    Prediction,
+    Query,
+    Sampler,
+    SamplerSpec,
+    Schedule,
+    hookimpl,
+)
 
 _FLOW = "is made for flow matching, which starts at alpha = 0, where this model has no level"
 _TOKENS = "samples discrete tokens, and this model's data is continuous"
@@ -29,7 +40,7 @@ _STUDENT = (
 )
 _INVERSION = "goes from data to noise; a sampler starts from noise"
 _BROWNIAN = "draws from a Brownian tree of torchsde's, which cannot be the noise that all cells share"
-_OWN_SCHEDULE = "has a noise schedule of its own, from alpha = 0 on, where this model has no level"
+_OWN_SCHEDULE = "has a noise schedule of its own, which cannot be set to this model's"
 
 UNFIT: dict[str, str] = {
     "AmusedScheduler": _TOKENS,
@@ -69,7 +80,14 @@ unlike eps it determines x0 at every level without dividing by a small number.""
 class Visits(Levels):
     """The levels that a scheduler asks about, with the scheduler, ready to be copied, and its prediction type."""
 
-    def __init__(self, levels, schedule, scheduler, prediction_type, draws):
+    def __init__(
+        self,
+        levels: list[Level],
+        schedule: DiscreteSchedule,
+        scheduler: Any,
+        prediction_type: str,
+        draws: int,
+    ) -> None:
         super().__init__(levels)
         self.schedule, self.scheduler = schedule, scheduler
         self.prediction_type, self.draws = prediction_type, draws
@@ -104,7 +122,7 @@ class DiffusersScheduler(Sampler):
         except ValueError:
             return False
 
-    def levels(self, schedule):
+    def levels(self, schedule: Schedule) -> Visits:
         """Those at which the scheduler asks its network, found by running it on one number.
 
         Raises:
@@ -117,7 +135,7 @@ class DiffusersScheduler(Sampler):
     def sample(self, x, levels, noise):
         return _run(levels.scheduler, levels.prediction_type, levels.schedule, x, noise)
 
-    def _rehearsed(self, schedule):
+    def _rehearsed(self, schedule: Schedule) -> Visits:
         if self.scheduler in UNFIT:
             raise ValueError(f"{self.scheduler} {UNFIT[self.scheduler]}")
         if not isinstance(schedule, DiscreteSchedule):
@@ -140,7 +158,7 @@ class DiffusersScheduler(Sampler):
                 return Visits([*visited, schedule.clean], schedule, scheduler, prediction_type, draws)
         raise ValueError(f"{self.scheduler} cannot run {self.params.steps} steps on this model: {failure}")
 
-    def _configured(self, schedule, prediction_type):
+    def _configured(self, schedule: DiscreteSchedule, prediction_type: str) -> Any:
         """A scheduler of this class on the model's schedule, its timesteps set."""
         import diffusers.schedulers
         import numpy as np
@@ -197,7 +215,7 @@ class DiffusersScheduler(Sampler):
         return scheduler
 
 
-def _run(template, prediction_type, schedule, x, noise):
+def _run(template: Any, prediction_type: str, schedule: DiscreteSchedule, x: Any, noise: Any) -> Any:
     """The documentation's loop, on a copy of the scheduler, each network call being a query."""
     scheduler = copy.deepcopy(template)
     if hasattr(scheduler, "set_begin_index"):
@@ -218,11 +236,11 @@ def _run(template, prediction_type, schedule, x, noise):
     return x
 
 
-def _level(scheduler, schedule, t):
+def _level(scheduler: Any, schedule: DiscreteSchedule, t: Any) -> Level:
     """What the scheduler takes the noise of its network's next input to be, in variance-preserving scaling."""
     sigmas = getattr(scheduler, "sigmas", None)
     if hasattr(scheduler, "precondition_outputs"):
-        sigma = float(sigmas[scheduler.step_index])
+        sigma = float(scheduler.sigmas[scheduler.step_index])
         return _from_ratio(sigma, schedule.level_at(-2 * math.log(sigma)).t)
     between = hasattr(scheduler, "sigmas_interpol") and not scheduler.state_in_first_order
     known = schedule.level(float(t))
@@ -231,13 +249,13 @@ def _level(scheduler, schedule, t):
     return _from_ratio(float(sigmas[scheduler.step_index or 0]), known.t)
 
 
-def _from_ratio(ratio, t):
+def _from_ratio(ratio: float, t: float | None) -> Level:
     """The variance-preserving level with sigma/alpha = `ratio`."""
     alpha = 1 / math.sqrt(1 + ratio**2)
     return Level(alpha, ratio * alpha, t)
 
 
-def _drawing(noise):
+def _drawing(noise: Any) -> Any:
     """A context in which `torch.randn` gives the next of the cell's own noise, and nothing else is random.
 
     A mode of torch, because it holds for this thread and this block only: neither the scheduler's module nor the
@@ -262,11 +280,12 @@ def _drawing(noise):
     return Drawing()
 
 
-def _rehearse(scheduler, prediction_type, schedule):
+def _rehearse(scheduler: Any, prediction_type: str, schedule: DiscreteSchedule) -> tuple[list[Level], int]:
     """Run it on one number whose clean value is always 0.5: the levels it asks at, and how often it drew noise."""
     import torch
 
-    draws, asked = 0, []
+    draws = 0
+    asked: list[Level] = []
 
     def noise():
         nonlocal draws
@@ -288,7 +307,7 @@ def _rehearse(scheduler, prediction_type, schedule):
     return asked, draws
 
 
-def _parsed(config):
+def _parsed(config: str) -> dict[str, Any]:
     """`solver_order=3,euler_at_final=true` as keyword arguments; values are JSON, or else text."""
     options = {}
     for item in filter(None, config.split(",")):
@@ -306,7 +325,7 @@ def _nothing(self):
     """Stands for a `step` that a class does not have."""
 
 
-def _names():
+def _names() -> list[str]:
     """What diffusers exports, read from its list: importing it would take seconds."""
     package = importlib.util.find_spec("diffusers")
     exports = Path(package.origin).parent / "schedulers/__init__.py" if package and package.origin else None

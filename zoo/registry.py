@@ -50,7 +50,8 @@ class UnknownName(LookupError):
 class Registry:
     """All that the plugins found at this moment contribute: name → spec, in the order of registration.
 
-    Built-ins have bare names, everything else is called plugin/name. The first to register a name keeps it.
+    Built-ins have bare names, or family/name; everything else is called plugin/name. The first to register a name
+    keeps it.
 
     Args:
         plugins_dir: folder of drop-in plugins; by default the one that ZOO_PLUGINS_DIR names, if any.
