@@ -116,11 +116,11 @@ class DiffusersScheduler(Sampler):
         self._visits: Visits | None = None
 
     def is_stochastic(self):
-        known = self._visits.schedule if self._visits is not None else DiscreteSchedule.linear()
         try:
-            return self.levels(known).draws > 0
+            visits = self._visits or self.levels(DiscreteSchedule.linear())
         except ValueError:
             return False
+        return visits.draws > 0
 
     def levels(self, schedule: Schedule) -> Visits:
         """Those at which the scheduler asks its network, found by running it on one number.
