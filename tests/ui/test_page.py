@@ -202,3 +202,29 @@ def test_a_phone_needs_no_sideways_scrolling(page):
     page.click("#compare")
     ended(page, done=4)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_what_is_typed_before_the_examples_are_found_stays(browser, server):
+    context = browser.new_context()
+    context.set_default_timeout(WAIT)
+    page = context.new_page()
+    held: list[Any] = []
+    typed = False
+    page.route("**/gradio_api/run/**", lambda route: route.continue_() if typed else held.append(route))
+    page.goto(server.url)
+    while not held:
+        page.wait_for_timeout(50)
+    page.fill("#prompt textarea, #prompt input", "a blue boat")
+    typed = True
+    for route in held:
+        route.continue_()
+    page.wait_for_function("document.querySelectorAll('#examples button').length > 1")
+    page.wait_for_timeout(1000)  # for the answer that would overwrite it
+    assert page.input_value("#prompt textarea, #prompt input") == "a blue boat"
+    context.close()
+
+
+def test_enter_in_the_prompt_compares(page):
+    page.fill("#prompt textarea, #prompt input", "a red mushroom at night")
+    page.press("#prompt textarea, #prompt input", "Enter")
+    ended(page, done=4)

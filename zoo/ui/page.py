@@ -192,16 +192,22 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
 
     cancel.click(stop, None, [cancel, summary], **QUIET)
 
-    offered = gr.State([])
+    offered, replaced = gr.State([]), gr.State([])
 
-    def offer(name: str, text: str, before: list[str]) -> tuple[Any, ...]:
-        """Examples of the model, the first one in place of another model's or of nothing."""
+    def offer(name: str, before: list[str]) -> tuple[Any, ...]:
+        """The model's examples, beside those that they take the place of."""
         found = list(_examples(name, registry, runner))
-        keep = gr.skip() if (text and text not in before) or not found else found[0]
-        return gr.Dataset(samples=[[example] for example in found] or [[""]]), keep, found
+        return gr.Dataset(samples=[[example] for example in found] or [[""]]), found, before
+
+    def suggest(text: str, found: list[str], before: list[str]) -> Any:
+        """The first example in place of nothing, or of another model's; never in place of what somebody wrote."""
+        return found[0] if found and (not text or text in before) else gr.skip()
 
     model.change(lambda name: _about(registry, name), model, about, **QUIET)
-    gr.on([model.change, blocks.load], offer, [model, prompt, offered], [examples, prompt, offered], **QUIET)
+    # In two events, for finding the first examples takes seconds: the second sees what was typed meanwhile.
+    gr.on([model.change, blocks.load], offer, [model, offered], [examples, offered, replaced], **QUIET).then(
+        suggest, [prompt, offered, replaced], prompt, **QUIET
+    )
     examples.click(lambda values: values[0], examples, prompt, **QUIET)
 
 
