@@ -271,7 +271,7 @@ def _drawing(noise: Any) -> Any:
         def __torch_function__(self, function, types, args=(), kwargs=None):
             kwargs = kwargs or {}
             if function in other:
-                raise NotImplementedError(f"it draws from torch.{function.__name__}, not from normal noise")
+                raise RuntimeError(f"it draws from torch.{function.__name__}, not from normal noise")
             if function not in (torch.randn, torch.randn_like):
                 return function(*args, **kwargs)
             drawn = noise()

@@ -379,3 +379,13 @@ def test_without_diffusers_there_is_nothing_to_list(monkeypatch):
     registry = Registry(safe_mode=True)
     assert not any("diffusers/" in name for name in registry.samplers)
     assert next(p for p in registry.plugins if p.name == "diffusers_schedulers").state == "loaded"
+
+
+def test_a_scheduler_draws_the_cells_noise_and_nothing_else_at_random():
+    from zoo.builtins.diffusers_schedulers import _drawing
+
+    with _drawing(lambda: torch.full((2,), 7.0)):
+        assert torch.randn(2).tolist() == [7.0, 7.0]
+        with pytest.raises(RuntimeError, match=r"draws from torch\.rand, not from normal noise"):
+            torch.rand(2)
+    assert torch.randn(2).tolist() != [7.0, 7.0]
