@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from zoo.conditioner import Conditioner, conditioned
+from zoo.frames import Frames
 from zoo.model import Model
 from zoo.noise import KeyedNoise, fingerprint, start_noise
 from zoo.prediction import Prediction
@@ -46,6 +47,7 @@ class Cell:
         seconds: this cell's share of the batches it was in, plus its own time between them.
         samples: the finished sample, (n, *shape); None before.
         preview: the last predicted x0, (n, *shape).
+        frames: notes every answer on the way; None, unless somebody sets one before the start.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Cell:
         self.noise_hash = ""
         self.samples: torch.Tensor | None = None
         self.preview: torch.Tensor | None = None
+        self.frames: Frames | None = None
         self.error = ""
         self.traceback = ""
         self.query: Query | ClassQuery | None = None
@@ -102,6 +105,12 @@ class Cell:
         if isinstance(answer, Prediction):
             self.preview = answer.x0
         self.nfe[self.query.role] += self.query.evaluations
+        if self.frames is not None and isinstance(answer, Prediction):
+            try:
+                self.frames.add(answer.level, answer.x, answer.x0, sum(self.nfe.values()), self.seconds)
+            except Exception as error:  # a plugin's model that cannot draw fails its own cell only
+                self.fail(error)
+                return
         self._advance(answer)
 
     def fail(self, error: BaseException) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from zoo.cell import Cell, Limits, Status
+    from zoo.frames import Frames
 
 MAX_IMAGES, MAX_CELLS, MAX_TEXT = 4096, 256, 1000
 
@@ -110,6 +111,7 @@ class CellResult:
         noise: hash of the start noise; equal hashes started from the same noise.
         error, traceback: what went wrong.
         metrics: scores by name, or why there is none; empty before, and for cells that are not done.
+        frames: of the way there, if it was asked for.
     """
 
     method: str
@@ -122,6 +124,7 @@ class CellResult:
     error: str = ""
     traceback: str = ""
     metrics: Mapping[str, Score | NoScore] = field(default_factory=dict)
+    frames: Frames | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON part: everything but pictures."""
@@ -232,14 +235,17 @@ def stream(
     limits: Limits | None = None,
     registry: Registry | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    frames: int = 0,
 ) -> Generator[Event, None, ComparisonResult]:
     """Run a comparison, yielding an `Event` whenever there is something to show; ends with the result.
 
-    Args and errors are those of `compare`; `cancelled` is asked at every tick.
+    Args and errors are those of `compare`; `cancelled` is asked at every tick, and at most `frames` pictures of
+    each cell's way are kept in its result's `frames`.
     """
     from zoo.cell import Limits
     from zoo.device import resolve_device, resolve_dtype
     from zoo.engine import Engine, drive
+    from zoo.frames import Frames
     from zoo.scoring import score_cells
     from zoo.store import record
 
@@ -260,6 +266,9 @@ def stream(
         else:
             results.append(CellResult(str(method), "queued"))
     cells = {i: cell for i, cell in enumerate(planned) if not isinstance(cell, str)}
+    if frames:
+        for cell in cells.values():
+            cell.frames = Frames(frames, model.pictures)
     groups = [cells] if comparison.timing == "shared" else [{i: cell} for i, cell in cells.items()]
     for group in groups:
         if comparison.timing == "alone" and not cancelled():
@@ -301,6 +310,7 @@ def _event(index: int, cell: Cell, model: Model, method: str) -> Event:
         noise=cell.noise_hash,
         error=cell.error,
         traceback=cell.traceback,
+        frames=cell.frames,
     )
     kind: Any = "progress" if status == "running" else status
     return Event(kind, index, cell.step, cell.steps, result, preview)

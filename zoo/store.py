@@ -35,14 +35,17 @@ class Store:
     Args:
         folder: made if it is not there.
         comparison: whose cells will be added.
+        again: the folder holds the same comparison already, some of whose cells will be replaced.
 
     Raises:
         OSError: the folder cannot be written.
     """
 
-    def __init__(self, folder: str | Path, comparison: Comparison) -> None:
+    def __init__(self, folder: str | Path, comparison: Comparison, *, again: bool = False) -> None:
         self.folder = Path(folder)
         self.comparison = comparison
+        if again:
+            return
         (self.folder / "cells").mkdir(parents=True, exist_ok=True)
         for old in (
             self.folder / "results.json",

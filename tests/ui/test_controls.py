@@ -1,7 +1,6 @@
 from enum import Enum
 from typing import Literal
 
-import gradio as gr
 import pytest
 from pydantic import BaseModel, Field
 
@@ -28,51 +27,54 @@ class Params(BaseModel):
     limit: float | None = None
 
 
+def made(name):
+    return control(name, Params.model_fields[name])
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("steps", gr.Slider),
-        ("eta", gr.Slider),
-        ("percentile", gr.Slider),
-        ("order", gr.Number),
-        ("tolerance", gr.Number),
-        ("spacing", gr.Dropdown),
-        ("colour", gr.Dropdown),
-        ("guided", gr.Checkbox),
-        ("note", gr.Textbox),
-        ("limit", gr.Number),
+        ("steps", "slider"),
+        ("eta", "slider"),
+        ("percentile", "slider"),
+        ("order", "number"),
+        ("tolerance", "number"),
+        ("spacing", "choice"),
+        ("colour", "choice"),
+        ("guided", "switch"),
+        ("note", "text"),
+        ("limit", "number"),
     ],
 )
 def test_every_kind_of_field_gets_its_control(name, kind):
-    field = Params.model_fields[name]
-    assert type(control(name, field, field.default)) is kind
+    assert made(name)["kind"] == kind
 
 
 def test_labels_and_bounds_come_from_the_field():
-    slider = control("steps", Params.model_fields["steps"], 20)
-    assert (slider.label, slider.info, slider.minimum, slider.maximum, slider.value) == (
-        "Steps",
-        "how many",
-        1,
-        1000,
-        20,
-    )
+    slider = made("steps")
+    assert (slider["title"], slider["help"], slider["default"]) == ("Steps", "how many", "50")
+    assert (slider["min"], slider["max"], slider["step"]) == (1, 1000, 1)
+    assert slider["logarithmic"]
+    assert not made("eta")["logarithmic"]
 
 
 def test_excluded_bounds_cannot_be_chosen_and_the_default_can():
-    slider = control("percentile", Params.model_fields["percentile"], 0.995)
-    assert 0 < slider.minimum < slider.maximum < 1
-    assert (0.995 / slider.step) == pytest.approx(round(0.995 / slider.step))
+    slider = made("percentile")
+    assert 0 < slider["min"] < slider["max"] < 1
+    assert 0.995 / slider["step"] == pytest.approx(round(0.995 / slider["step"]))
 
 
-def test_choices_are_those_of_the_field():
-    assert control("colour", Params.model_fields["colour"], Colour.BLUE).value == "blue"
-    choices = control("spacing", Params.model_fields["spacing"], "leading").choices
-    assert [value for _, value in choices] == ["trailing", "leading"]
+def test_choices_are_those_of_the_field_as_they_are_written():
+    assert (made("colour")["choices"], made("colour")["default"]) == (["red", "blue"], "red")
+    assert made("spacing")["choices"] == ["trailing", "leading"]
+    assert made("limit")["default"] == ""
 
 
-def test_every_parameter_of_the_built_ins_gets_a_control():
+def test_defaults_of_the_built_ins_are_what_a_line_without_them_means():
     registry = Registry(safe_mode=True)
     for spec in [*registry.samplers.values(), *registry.conditioners.values()]:
         for name, field in methods.fields(spec).items():
-            assert control(name, field, field.get_default()).label
+            about = control(name, field)
+            assert about["title"]
+            given = spec.params_model()(**{name: about["default"]})
+            assert given == spec.params_model()(), f"{spec.name} {name}={about['default']}"

@@ -1,45 +1,13 @@
 import pytest
 
 from zoo.registry import Registry
-from zoo.ui import methods
-from zoo.ui.editor import MethodList
-from zoo.ui.request import MAX_METHODS
+from zoo.ui import methods, presets
+from zoo.ui.catalogue import card, catalogue
 
 
 @pytest.fixture(scope="module")
 def registry() -> Registry:
     return Registry(safe_mode=True)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [*methods.DEFAULT_LINES, "ddim eta=0.5 steps=7", "ddpm | cfg scale=3 threshold=dynamic percentile=0.9"],
-)
-def test_controls_that_nobody_touched_leave_the_line_as_it_is(registry, line):
-    sampler, conditioners, values = methods.split(line, registry)
-    assert methods.join(line, sampler, conditioners, values, registry) == line
-
-
-def test_a_control_that_was_moved_is_written_into_the_line(registry):
-    line = "ddim steps=20 | cfg scale=3"
-    sampler, conditioners, values = methods.split(line, registry)
-    values["ddim", "eta"] = 0.5
-    values["cfg", "scale"] = 7.0
-    assert (
-        methods.join(line, sampler, conditioners, values, registry) == "ddim steps=20 eta=0.5 | cfg scale=7"
-    )
-
-
-def test_another_sampler_keeps_the_conditioners(registry):
-    line = methods.join("ddpm steps=50 | cfg scale=3", "ddpm", ["cfg"], {}, registry)
-    assert line == "ddpm steps=50 | cfg scale=3"
-    assert methods.join("ddpm steps=50 | cfg scale=3", "ddpm", [], {}, registry) == "ddpm steps=50"
-
-
-@pytest.mark.parametrize("line", ["nope steps=3", "ddim steps=0", "ddim steps", "", "| |"])
-def test_a_line_that_does_not_exist_is_refused(registry, line):
-    with pytest.raises(ValueError, match=r"\w"):
-        methods.split(line, registry)
 
 
 def test_titles_are_words(registry):
@@ -50,15 +18,70 @@ def test_titles_are_words(registry):
     assert methods.title("<script> x", registry) == "<script> x"
 
 
-def test_only_ticked_lines_within_the_list_are_chosen():
-    ticks = [True, False, True, *[True] * (MAX_METHODS - 3)]
-    lines = ["a", "b", "c", "beyond", *[""] * (MAX_METHODS - 4)]
-    assert MethodList.chosen(3, *ticks, *lines) == ["a", "c"]
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [(3.0, "3"), (0.995, "0.995"), (True, "true"), (7, "7"), ("karras", "karras"), (1e-7, "1e-07")],
 )
 def test_values_are_written_as_people_write_them(value, text):
     assert methods.written(value) == text
+
+
+def test_a_card_knows_its_parts_its_title_and_its_axes(registry):
+    found = card("ddim  steps=5,10 | cfg scale=3", registry)
+    assert found["line"] == "ddim steps=5,10 | cfg scale=3"
+    assert found["parts"] == [
+        {"name": "ddim", "params": [["steps", "5,10"]]},
+        {"name": "cfg", "params": [["scale", "3"]]},
+    ]
+    assert found["title"] == "DDIM + Classifier-free guidance, guidance scale 3"
+    assert (found["cells"], found["columns"]["values"], found["rows"]) == (2, ["5", "10"], None)
+    assert (found["problem"], found["problems"]) == ("", {})
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "message"),
+    [
+        ("ddim steps=0", "0.steps", "greater than or equal to 1"),
+        ("ddim steps=5,0", "0.steps", "steps=0"),
+        ("ddim | cfg scale=x", "1.scale", "valid number"),
+        ("ddim stepz=3", "0.stepz", "ddim has steps, eta, spacing"),
+        ("nope", None, "no sampler 'nope'"),
+        ("ddim | | cfg", None, "name is missing"),
+    ],
+)
+def test_what_is_wrong_is_said_by_field(registry, line, field, message):
+    found = card(line, registry)
+    assert message in found["problem"]
+    assert (field in found["problems"]) == (field is not None)
+
+
+def test_the_catalogue_has_every_method_and_only_presets_that_can_be_read(registry):
+    found = catalogue(registry)
+    assert {spec["name"] for spec in found["samplers"]} == set(registry.samplers)
+    assert {spec["name"] for spec in found["conditioners"]} == set(registry.conditioners)
+    assert {"4-step shoot-out", "What guidance buys", "η sweep"} <= {
+        p["title"] for p in found["presets"] if p["plain"]
+    }
+    assert not any(one["problem"] for preset in found["presets"] for one in preset["cards"])
+    assert not any(one["problem"] for one in found["cards"])
+
+
+def test_a_preset_whose_sampler_is_not_there_is_not_offered(registry):
+    class Lacking:
+        samplers = {name: spec for name, spec in registry.samplers.items() if name != "unipc"}
+        conditioners = registry.conditioners
+
+    titles = {preset.title for preset in presets.known(Lacking())}  # type: ignore[arg-type]
+    assert "4-step shoot-out" not in titles
+    assert "η sweep" in titles
+
+
+def test_the_example_made_earlier_is_still_understood(registry):
+    welcome = catalogue(registry)["welcome"]
+    assert all(cell["status"] == "done" and cell["images"] for cell in welcome["cells"].values())
+    assert [index for block in welcome["blocks"] for index in block["cells"]] == list(
+        range(len(welcome["cells"]))
+    )
+    assert [one["line"] for one in welcome["cards"]] == welcome["comparison"]["cells"]
+    assert not any(card(one["line"], registry)["problem"] for one in welcome["cards"])
+    assert welcome["comparison"]["prompt"] in welcome["examples"]

@@ -1,7 +1,7 @@
 import pytest
 
 from zoo.registry import Registry
-from zoo.ui.request import BUDGET, MAX_METHODS, comparison_from, limits_for
+from zoo.ui.request import BUDGET, MAX_CARDS, MAX_METHODS, comparison_from, limits_for
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_what_does_not_exist_is_refused_in_words(registry, given, message):
 
 def test_an_ordinary_comparison_is_within_the_budget(registry):
     limits = limits_for(
-        ask(registry, seeds="0..15", methods=["ddim steps=100 | cfg scale=3"] * MAX_METHODS), registry
+        ask(registry, seeds="0..15", methods=["ddim steps=100 | cfg scale=3"] * MAX_CARDS), registry
     )
     assert limits.nfe is not None
     assert 0 < limits.nfe <= BUDGET

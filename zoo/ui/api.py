@@ -47,7 +47,8 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             )
             runner.ready()
             limits = limits_for(comparison, registry)
-            result = compare(comparison, device=runner.device, limits=limits, registry=registry)
+            with runner.turn:
+                result = compare(comparison, device=runner.device, limits=limits, registry=registry)
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from None
         except Exception as error:  # such as a plugin's own

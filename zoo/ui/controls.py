@@ -1,4 +1,4 @@
-"""Controls for the parameters of plugins, made from their pydantic fields."""
+"""What the page needs to know to draw a control for a parameter, read off its pydantic field."""
 
 from __future__ import annotations
 
@@ -7,39 +7,47 @@ import types
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin
 
-import gradio as gr
-from gradio.components import Component
 from pydantic.fields import FieldInfo
 
 from zoo.ui.methods import written
 
+Control = dict[str, Any]
+"""name, title, help, kind (slider, number, switch, choice or text), default, and what the kind needs besides."""
 
-def control(name: str, field: FieldInfo, value: Any, **placement: Any) -> Component:
-    """The control that fits a field: its title as the label, its description beneath.
 
-    A bounded number gets a slider, another number a number field, a choice a dropdown, a truth value a
-    checkbox, and everything else a text field, which pydantic reads like a value on the command line.
+def control(name: str, field: FieldInfo) -> Control:
+    """The control that fits a field.
+
+    A bounded number gets a slider, another number a number field, a choice a menu, a truth value a switch, and
+    everything else a text field, which pydantic reads like a value on the command line.
     """
-    common = {"label": field.title or name, "info": field.description, "interactive": True, **placement}
+    default = field.get_default(call_default_factory=True)
+    about: Control = {
+        "name": name,
+        "title": field.title or name,
+        "help": field.description or "",
+        "kind": "text",
+        "default": "" if default is None else written(default),
+    }
     kind = _unwrapped(field.annotation)
     if kind is bool:
-        return gr.Checkbox(value=bool(value), **common)
+        return about | {"kind": "switch"}
     choices = _choices(kind)
     if choices is not None:
-        return gr.Dropdown(choices=choices, value=getattr(value, "value", value), filterable=False, **common)
-    if kind in (int, float):
-        low, high = bounds(field)
-        if low is not None and high is not None:
-            whole = kind is int
-            step = 1.0 if whole else _step(low, high, [value, field.get_default(call_default_factory=True)])
-            low += step if _has(field, "gt") else 0
-            high -= step if _has(field, "lt") else 0
-            number = int if whole else float
-            return gr.Slider(number(low), number(high), value=value, step=number(step), buttons=[], **common)
-        return gr.Number(
-            value=value, minimum=low, maximum=high, precision=0 if kind is int else None, buttons=[], **common
-        )
-    return gr.Textbox(value="" if value is None else written(value), max_lines=1, **common)
+        return about | {"kind": "choice", "choices": choices}
+    if kind not in (int, float):
+        return about
+    low, high = bounds(field)
+    whole = kind is int
+    about |= {"kind": "number", "min": low, "max": high, "whole": whole}
+    if low is None or high is None:
+        return about
+    step = 1.0 if whole else _step(low, high, default)
+    low += step if _has(field, "gt") else 0
+    high -= step if _has(field, "lt") else 0
+    # Between 10 and 20 steps there is more to see than between 900 and 910.
+    logarithmic = low > 0 and high / low >= 100
+    return about | {"kind": "slider", "min": low, "max": high, "step": step, "logarithmic": logarithmic}
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
@@ -63,20 +71,19 @@ def _unwrapped(annotation: Any) -> Any:
     return annotation
 
 
-def _choices(kind: Any) -> list[tuple[str, Any]] | None:
+def _choices(kind: Any) -> list[str] | None:
     if get_origin(kind) is Literal:
-        return [(written(choice), choice) for choice in get_args(kind)]
+        return [written(choice) for choice in get_args(kind)]
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return [(written(choice), choice.value) for choice in kind]
+        return [written(choice) for choice in kind]
     return None
 
 
-def _step(low: float, high: float, values: list[Any]) -> float:
-    """About a hundredth of the range, in powers of ten, and fine enough for the values that must be reachable."""
+def _step(low: float, high: float, default: Any) -> float:
+    """About a hundredth of the range, in powers of ten, and fine enough for the default to be reachable."""
     step = 10.0 ** math.floor(math.log10(max(high - low, 1e-12) / 50))
     for _ in range(4):
-        places = [(float(v) - low) / step for v in values if isinstance(v, int | float)]
-        if all(abs(place - round(place)) < 1e-6 for place in places):
+        if not isinstance(default, int | float) or abs((p := (default - low) / step) - round(p)) < 1e-6:
             break
         step /= 10
     return float(f"{step:.6g}")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zoo.comparison import Comparison
+from zoo.comparison import MAX_TEXT, Comparison
+from zoo.method import MAX_LENGTH
 from zoo.planning import load_model, plan, resolve
 from zoo.registry import Registry, UnknownName
 
 if TYPE_CHECKING:
     from zoo.cell import Limits
 
-MAX_METHODS = 12
-"""Most methods that the page compares at once."""
+MAX_METHODS = 48
+"""Most methods that the page compares at once, those of grids counted one by one."""
+
+MAX_CARDS = 12
+"""Most cards that the page shows."""
 
 MAX_PICTURES = 256
 """Most seeds that the page draws."""
@@ -25,6 +29,30 @@ BUDGET = 50_000
 
 CELL_SECONDS = 900.0
 """Most seconds that one cell may take."""
+
+
+class Card(BaseModel):
+    """A method line as a person edits it, which may stand for a grid of methods."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    line: str = Field(max_length=MAX_LENGTH)
+    swap: bool = False
+    """Rows for columns."""
+
+
+class Asked(BaseModel):
+    """What the page's form holds, as the browser sends it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    model: str = Field(max_length=MAX_TEXT)
+    prompt: str = Field("", max_length=MAX_TEXT)
+    negative: str = Field("", max_length=MAX_TEXT)
+    seeds: str = Field("0", max_length=MAX_TEXT)
+    alone: bool = False
+    metrics: tuple[Annotated[str, Field(max_length=MAX_TEXT)], ...] = Field((), max_length=64)
+    cards: tuple[Card, ...] = Field((), max_length=MAX_CARDS)
 
 
 def comparison_from(

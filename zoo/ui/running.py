@@ -1,60 +1,61 @@
-"""Runs comparisons for the page and its API: one at a time, cancellable, finished pictures kept in a zip."""
+"""Runs comparisons for the page: one after the other, cancellable, every cell on disk the moment it has ended."""
 
 from __future__ import annotations
 
 import logging
-import tempfile
+import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from zoo.comparison import CellResult, Comparison, ComparisonResult, stream
+from zoo.comparison import CellResult, Comparison, stream
 from zoo.planning import load_model
 from zoo.registry import Registry
-from zoo.ui import cards, methods
-from zoo.ui.background import in_background
-from zoo.ui.request import limits_for
+from zoo.ui import methods
+from zoo.ui.request import limits_for, sentence
+from zoo.ui.runs import Run, new_run
+from zoo.ui.shelf import Shelf
 
 if TYPE_CHECKING:
+    from zoo.comparison import Event
     from zoo.store import Store
 
 log = logging.getLogger(__name__)
 
-REDRAW_SECONDS = 0.2
-"""The page is redrawn no more often than this, or the browser falls behind."""
+AWAY_SECONDS = 180.0
+"""A comparison at which nobody has looked for this long is cancelled."""
+
+MOST_WAITING = 16
+"""Of more comparisons in the queue than this, the next is refused."""
+
+IN_MEMORY = 24
+"""Of more runs than this, those looked at longest ago are on disk only."""
+
+FRAMES = 24
+"""Most pictures that are kept of each cell's way."""
 
 
-@dataclass
-class Change:
-    """What is new on the page since the last one.
-
-    Attributes:
-        status: one line on the whole comparison.
-        cards: HTML of every cell, if one has changed.
-        noise: hash of the start noise; "" before it is known.
-        notices: what to know about the prompt.
-        problem: why nothing, or nothing more, is run.
-        archive: the zip of everything, at the end.
-    """
-
-    status: str
-    cards: list[str] | None = None
-    noise: str = ""
-    notices: tuple[str, ...] = ()
-    problem: str = ""
-    archive: Path | None = None
+class Busy(ValueError):
+    """Too many comparisons wait already."""
 
 
 class Runner:
-    """Runs comparisons on one device, and remembers which visitors want theirs stopped."""
+    """Runs comparisons on one device, in the order in which they were asked for."""
 
-    def __init__(self, registry: Registry, device: str = "auto") -> None:
+    def __init__(self, registry: Registry, device: str = "auto", shelf: Shelf | None = None) -> None:
         self.registry, self.device = registry, device
-        self._stops: dict[str, threading.Event] = {}
+        self.shelf = shelf or Shelf()
+        self.turn = threading.Lock()
+        """Held by whatever uses the device."""
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._jobs: queue.Queue[tuple[Run, list[int]]] = queue.Queue()
         self._imports = threading.Lock()
+        self._lock = threading.Lock()
+        self._waiting: list[Run] = []
+        threading.Thread(target=self._work, name="comparisons", daemon=True).start()
 
     def warm_up(self, model: str) -> None:
         """Import what the first comparison needs and load the model, so that its first preview comes sooner."""
@@ -77,116 +78,158 @@ class Runner:
             from diffusers import UNet2DConditionModel  # noqa: F401
             from transformers import CLIPTextModel, PreTrainedTokenizerFast  # noqa: F401
 
-    def begin(self, visitor: str) -> bool:
-        """Note that this visitor wants a comparison; False if one is under way."""
-        if visitor in self._stops:
-            return False
-        self._stops[visitor] = threading.Event()
-        return True
+    def start(self, comparison: Comparison, blocks: Sequence[dict[str, object]]) -> Run:
+        """Put a comparison in the queue.
 
-    def stop(self, visitor: str) -> None:
-        """End this visitor's comparison within one tick of the engine."""
-        if visitor in self._stops:
-            self._stops[visitor].set()
-
-    def forget(self, visitor: str) -> None:
-        """The comparison has ended or its visitor has gone: stop, and remember nothing."""
-        self.stop(visitor)
-        self._stops.pop(visitor, None)
-
-    def queued(self, comparison: Comparison) -> list[str]:
-        """The cells before anything has run."""
-        return [
-            cards.card(
-                self.title(str(line)), CellResult(str(line), "queued"), comparison.seeds, comparison.timing
-            )
-            for line in comparison.cells
-        ]
+        Raises:
+            Busy: the queue is full.
+        """
+        run = new_run(comparison, blocks, self.registry)
+        with self._lock:
+            if len(self._waiting) >= MOST_WAITING:
+                raise Busy(f"{MOST_WAITING} comparisons wait for their turn already. Try again in a minute.")
+        self.shelf.begin(run)
+        self._remember(run)
+        self._enqueue(run, list(range(len(run.results))))
+        return run
 
     def title(self, line: str) -> str:
         """A method in words."""
         return methods.title(line, self.registry)
 
-    def run(self, comparison: Comparison, visitor: str) -> Iterator[Change]:
-        """Run it, yielding what changes; an error ends it with a `problem` and leaves finished cells as they are."""
-        if visitor not in self._stops:  # left while waiting for a turn
-            yield Change("Cancelled.")
-            return
-        cancelled = self._stops[visitor].is_set
+    def find(self, name: str) -> Run | None:
+        """A run of this page, or of one before a restart; None if it is not kept."""
+        with self._lock:
+            if run := self._runs.get(name):
+                self._runs.move_to_end(name)
+                return run
+        loaded = self.shelf.load(name)
+        return self._remember(loaded) if loaded else None
+
+    def retry(self, run: Run, index: int) -> None:
+        """Run one cell of an ended run again, from the same noise.
+
+        Raises:
+            ValueError: the run is at work, or has no such cell.
+        """
+        if run.state != "ended":
+            raise ValueError("The comparison is running: wait until it has ended, or cancel it.")
+        if not 0 <= index < len(run.results):
+            raise ValueError(f"There is no cell {index}; the comparison has {len(run.results)}.")
+        run.stop.clear()
+        run.ways.discard(index)
+        run.note(index, CellResult(run.results[index].method, "queued"))
+        self._enqueue(run, [index])
+
+    def _enqueue(self, run: Run, indices: list[int]) -> None:
+        run.seen = time.monotonic()
+        with self._lock:
+            ahead = len(self._waiting)
+            self._waiting.append(run)
+        run.say("waiting", f"Waiting for {ahead} before it …" if ahead else "Starting …")
+        self._jobs.put((run, indices))
+
+    def _remember(self, run: Run) -> Run:
+        with self._lock:
+            run = self._runs.setdefault(run.id, run)
+            ended = [
+                name for name, other in self._runs.items() if other.state == "ended" and other is not run
+            ]
+            for name in ended[: max(0, len(self._runs) - IN_MEMORY)]:
+                del self._runs[name]
+        return run
+
+    def _work(self) -> None:
+        while True:
+            run, indices = self._jobs.get()
+            try:
+                with self.turn:
+                    self._run(run, indices)
+            finally:
+                with self._lock:
+                    self._waiting.remove(run)
+
+    def _run(self, run: Run, indices: list[int]) -> None:
+        """Bring these cells to their ends; an error ends them, and leaves finished cells as they are."""
+        started = time.perf_counter()
         try:
-            with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-                yield from self._run(comparison, cancelled, Path(folder))
+            if not self._given_up(run):
+                self._cells(run, indices)
+            problem = ""
         except ValueError as error:
-            yield Change("Not run.", problem=str(error))
+            problem = sentence(error)
         except Exception as error:
             log.exception("a comparison ended with an error")
-            yield Change("Stopped.", problem=f"The comparison stopped: {type(error).__name__}: {error}")
-
-    def _run(self, comparison: Comparison, cancelled: Callable[[], bool], folder: Path) -> Iterator[Change]:
-        from zoo.store import Store, zip_folder
-
-        yield Change("Loading the model …")
-        self.ready()
-        limits = limits_for(comparison, self.registry)
-        model = load_model(comparison.model, self.registry)
-        notices = tuple(
-            dict.fromkeys([*model.notices(comparison.prompt), *model.notices(comparison.negative)])
+            problem = f"The comparison stopped: {type(error).__name__}: {error}"
+        for index in indices:
+            if run.results[index].status in ("queued", "running"):
+                run.note(index, replace(run.results[index], status="cancelled", frames=None))
+        run.seconds = time.perf_counter() - started
+        done = sum(cell.status == "done" for cell in run.results)
+        cancelled = any(cell.status == "cancelled" for cell in run.results)
+        status = f"{done} of {len(run.results)} cells done"
+        status += (
+            f", the rest cancelled, after {run.seconds:.1f} s." if cancelled else f" in {run.seconds:.1f} s."
         )
-        yield Change("Loading the model …", notices=notices)
-        store = Store(folder / "comparison", comparison)
-        gone = threading.Event()  # set when nobody draws any more
+        try:
+            self._store(run).finish(run.result)
+        except Exception:
+            log.exception("a comparison could not be written")
+        run.say("ended", "Not run." if problem and not done else status, problem)
+        self._write(run)
+
+    def _given_up(self, run: Run) -> bool:
+        return run.stop.is_set() or time.monotonic() - run.seen > AWAY_SECONDS
+
+    def _cells(self, run: Run, indices: list[int]) -> None:
+        run.say("running", "Loading the model …")
+        self.ready()
+        cells = tuple(run.comparison.cells[index] for index in indices)
+        part = run.comparison.model_copy(update={"cells": cells})
+        limits = limits_for(part, self.registry)
+        model = load_model(part.model, self.registry)
+        run.notices = tuple(dict.fromkeys([*model.notices(part.prompt), *model.notices(part.negative)]))
+        store = self._store(run)
         events = stream(
-            comparison,
+            part,
             device=self.device,
             limits=limits,
             registry=self.registry,
-            cancelled=lambda: cancelled() or gone.is_set(),
+            cancelled=lambda: self._given_up(run),
+            frames=FRAMES,
         )
-        started = time.perf_counter()
-        try:
-            result = yield from self._drawn(events, comparison, store)
-        finally:
-            gone.set()
-        seconds = time.perf_counter() - started
-        store.finish(result)
-        archive = zip_folder(store.folder, folder / "comparison.zip")
-        done = sum(cell.status == "done" for cell in result.cells)
-        cancelled_cells = any(cell.status == "cancelled" for cell in result.cells)
-        status = f"{'Cancelled' if cancelled_cells else 'Finished'} after {seconds:.1f} s: "
-        status += f"{done} of {len(result.cells)} cells done."
-        yield Change(status, noise=_noise(result.cells), archive=archive)
-
-    def _drawn(self, events: Any, comparison: Comparison, store: Store) -> Any:
-        """Draw events, those since the last drawing at once; returns the result."""
-        titles = [self.title(str(line)) for line in comparison.cells]
-        drawn = self.queued(comparison)
         ended: set[int] = set()
-        noise = ""
-        looks = in_background(events, pause=REDRAW_SECONDS)
         while True:
             try:
-                seen = next(looks)
+                event = next(events)
             except StopIteration as stop:
-                result: ComparisonResult = stop.value
-                return result
-            for event in seen:
-                noise = noise or event.result.noise
-                if event.kind not in ("progress", "scored"):
-                    ended.add(event.cell)
-                    store.add(event.cell, event.result)
-            for event in {event.cell: event for event in seen}.values():
-                drawn[event.cell] = cards.card(
-                    titles[event.cell],
-                    event.result,
-                    comparison.seeds,
-                    comparison.timing,
-                    event,
-                    event.preview,
-                )
-            scoring = comparison.metrics and len(ended) == len(titles)
-            status = "Scoring …" if scoring else f"{len(ended)} of {len(titles)} cells have ended …"
-            yield Change(status, list(drawn), noise)
+                run.comparison = run.comparison.model_copy(update={"record": stop.value.comparison.record})
+                return
+            if event.kind not in ("progress", "scored"):
+                ended.add(event.cell)
+            self._noted(run, indices[event.cell], event, store)
+            scoring = part.metrics and len(ended) == len(cells)
+            run.say("running", "Scoring …" if scoring else f"{len(ended)} of {len(cells)} cells have ended …")
 
+    def _noted(self, run: Run, index: int, event: Event, store: Store) -> None:
+        result = event.result
+        if event.kind == "progress":
+            run.note(index, result, event)
+            return
+        if event.kind != "scored":
+            store.add(index, result)
+            if result.frames is not None and result.frames.kept:
+                self.shelf.keep_way(run, index, result.frames, event.steps)
+        run.note(index, replace(result, samples=None, frames=None), event)
+        self._write(run)
 
-def _noise(cells: tuple[CellResult, ...]) -> str:
-    return next((cell.noise for cell in cells if cell.noise), "")
+    def _store(self, run: Run) -> Store:
+        from zoo.store import Store
+
+        return Store(self.shelf.folder / run.id, run.comparison, again=True)
+
+    def _write(self, run: Run) -> None:
+        try:
+            self.shelf.write(run)
+        except OSError:  # such as a full disk: the page still shows what there is
+            log.warning("the run %s could not be written", run.id, exc_info=True)

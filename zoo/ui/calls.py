@@ -1,0 +1,186 @@
+"""What the page's script may ask of the server, in JSON both ways; every answer to a mistake is {"error": …}."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from zoo.comparison import MAX_CELLS, Comparison
+from zoo.planning import impossible, load_model, resolve
+from zoo.registry import Registry
+from zoo.sampler import NEGATIVE, PROMPT
+from zoo.ui import exports
+from zoo.ui.catalogue import card
+from zoo.ui.presets import known
+from zoo.ui.request import Asked, Card, comparison_from, sentence
+from zoo.ui.running import Runner
+from zoo.ui.runs import Run, blocks_of
+from zoo.ui.shelf import DAYS
+from zoo.ui.sweep import expand
+
+log = logging.getLogger(__name__)
+
+Call = Callable[[Any], Any]
+
+
+class Gone(LookupError):
+    """The run is not kept here."""
+
+
+class _Named(BaseModel):
+    """A question about a run."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str = Field(max_length=64)
+    key: str = Field("", max_length=64)
+    since: int = 0
+    cell: int = Field(0, ge=0, lt=MAX_CELLS)
+    kind: str = Field("", max_length=16)
+
+
+def calls(registry: Registry, runner: Runner) -> list[Call]:
+    """The functions, by the names under which the script calls them."""
+
+    def read_card(data: Any) -> dict[str, Any]:
+        """A method line, checked and taken apart."""
+        asked = Card.model_validate(data)
+        return card(asked.line, registry, asked.swap)
+
+    def start_run(data: Any) -> dict[str, Any]:
+        """Begin a comparison; the answer is all there is of it, with the key to cancel it."""
+        comparison, blocks = _comparison(Asked.model_validate(data), registry)
+        run = runner.start(comparison, blocks)
+        return run.since(0) | {"key": run.key}
+
+    def look_at(data: Any) -> dict[str, Any]:
+        """What is new of a run."""
+        asked = _Named.model_validate(data)
+        run = _found(runner, asked)
+        run.seen = time.monotonic()
+        return run.since(asked.since)
+
+    def stop_run(data: Any) -> dict[str, Any]:
+        """Cancel a run; it ends within one tick of the engine."""
+        run = _owned(runner, _Named.model_validate(data))
+        run.stop.set()
+        return {}
+
+    def retry_cell(data: Any) -> dict[str, Any]:
+        """Run one cell again."""
+        asked = _Named.model_validate(data)
+        runner.retry(_owned(runner, asked), asked.cell)
+        return {}
+
+    def cell_way(data: Any) -> dict[str, Any]:
+        """How a cell got from noise to its picture."""
+        asked = _Named.model_validate(data)
+        way = runner.shelf.way(asked.id, asked.cell)
+        if way is None:
+            raise ValueError("The way of this cell was not kept.")
+        return way
+
+    def export_run(data: Any) -> dict[str, Any]:
+        """A run as a file: png, zip or report."""
+        asked = _Named.model_validate(data)
+        run = _found(runner, asked)
+        name, kind, content = exports.file(run, runner.shelf, asked.kind)
+        return {"name": name, "type": kind, "base64": base64.b64encode(content).decode("ascii")}
+
+    def as_code(data: Any) -> dict[str, Any]:
+        """What the form asks for, as Python and as a command."""
+        comparison, _ = _comparison(Asked.model_validate(data), registry)
+        return {"python": exports.python(comparison), "command": exports.command(comparison)}
+
+    def model_facts(data: Any) -> dict[str, Any]:
+        """What is known of a model once it can be built: examples, and which presets it can run."""
+        asked = Asked.model_validate(data)
+        if asked.model not in registry.models:
+            raise ValueError(f"There is no model {asked.model!r}.")
+        runner.ready()
+        return facts(asked.model, registry)
+
+    return [
+        _guarded(call)
+        for call in (
+            read_card,
+            start_run,
+            look_at,
+            stop_run,
+            retry_cell,
+            cell_way,
+            export_run,
+            as_code,
+            model_facts,
+        )
+    ]
+
+
+def facts(name: str, registry: Registry) -> dict[str, Any]:
+    """Examples of a model, and the titles of the presets all of whose methods it can run."""
+    try:
+        model = load_model(name, registry)
+        examples = model.examples()
+    except Exception:  # a plugin's model that cannot be built says why when it is compared
+        return {"examples": [], "presets": []}
+    conditions = {PROMPT: examples[0] if examples else "", NEGATIVE: ""}
+    runs = [
+        preset.title
+        for preset in known(registry)
+        if all(
+            not impossible(model, *resolve(spot.method, registry), conditions)
+            for line in preset.lines
+            for spot in expand(line, registry).spots
+        )
+    ]
+    return {"examples": examples, "presets": runs}
+
+
+def _comparison(asked: Asked, registry: Registry) -> tuple[Comparison, list[dict[str, Any]]]:
+    lines, blocks = blocks_of(asked, registry)
+    comparison = comparison_from(
+        asked.model, asked.prompt, asked.negative, asked.seeds, lines, registry, asked.alone, asked.metrics
+    )
+    return comparison, blocks
+
+
+def _found(runner: Runner, asked: _Named) -> Run:
+    run = runner.find(asked.id)
+    if run is None:
+        raise Gone(f"This comparison is not kept here; comparisons are kept for {DAYS} days.")
+    return run
+
+
+def _owned(runner: Runner, asked: _Named) -> Run:
+    run = _found(runner, asked)
+    if asked.key != run.key:
+        raise ValueError("Only who began this comparison can cancel it or run its cells again.")
+    return run
+
+
+def _guarded(call: Call) -> Call:
+    """The call with its errors as answers; a missing run is told apart."""
+
+    @functools.wraps(call)
+    def guarded(data: Any) -> Any:
+        try:
+            return call(data)
+        except ValidationError as error:
+            return {"error": "; ".join(sentence(problem["msg"]) for problem in error.errors())}
+        except ValueError as error:
+            return {"error": sentence(error)}
+        except Gone as error:
+            return {"error": str(error), "gone": True}
+        except Exception as error:
+            log.exception("the page asked for something that failed")
+            return {"error": f"{type(error).__name__}: {error}"}
+
+    # Gradio reads the signature of what it calls, and must not see that of a closure's annotations.
+    guarded.__annotations__ = {}
+    return guarded

@@ -1,0 +1,196 @@
+"""A run: a comparison that was asked for on the page, and how far it is, as the browser gets to see it."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from zoo.comparison import CellResult, Comparison, ComparisonResult, Event
+from zoo.metric import Score
+from zoo.planning import resolve
+from zoo.registry import Registry
+from zoo.sheet import data_uri, score_name
+from zoo.ui import methods
+from zoo.ui.catalogue import axis, grid_title
+from zoo.ui.request import Asked
+from zoo.ui.sweep import expand
+
+if TYPE_CHECKING:
+    import torch
+
+State = Literal["waiting", "running", "ended"]
+
+
+@dataclass
+class Run:
+    """A comparison and what became of it so far; one thread writes, any may look.
+
+    Attributes:
+        id: names it in the address; whoever knows it may look.
+        key: whoever knows it may also cancel and retry.
+        comparison: what is run, its record included once it has ended.
+        blocks: the cards that were asked for: {line, swap, title, columns, rows, cells: [index, …]}.
+        results: one a cell.
+        titles: of the methods, in words.
+        stochastic: whether each draws noise on the way.
+        state, status: of the whole; the status is for people.
+        seconds: how long it has been at work.
+        stop: set when somebody cancels.
+        seen: when somebody last looked (`time.monotonic`).
+        ways: cells whose way from the noise was kept.
+        version: counts what has changed.
+    """
+
+    id: str
+    key: str
+    comparison: Comparison
+    blocks: list[dict[str, Any]]
+    results: list[CellResult]
+    titles: list[str]
+    stochastic: list[bool]
+    state: State = "waiting"
+    status: str = ""
+    problem: str = ""
+    notices: tuple[str, ...] = ()
+    seconds: float = 0.0
+    stop: threading.Event = field(default_factory=threading.Event)
+    seen: float = field(default_factory=time.monotonic)
+    ways: set[int] = field(default_factory=set)
+    version: int = 1
+    _cells: list[dict[str, Any]] = field(default_factory=list)
+    _changed: list[int] = field(default_factory=list)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        for index, result in enumerate(self.results):
+            self._cells.append(self._cell(index, result, result.images))
+            self._changed.append(self.version)
+
+    @property
+    def noise(self) -> str:
+        """Hash of the start noise; "" before it is known."""
+        return next((cell.noise for cell in self.results if cell.noise), "")
+
+    @property
+    def result(self) -> ComparisonResult:
+        """What there is of it, as the store writes it."""
+        return ComparisonResult(self.comparison, tuple(self.results), self.notices)
+
+    def say(self, state: State, status: str, problem: str = "") -> None:
+        """Note how the whole is doing."""
+        with self._lock:
+            self.state, self.status, self.problem = state, status, problem
+            self.version += 1
+
+    def note(self, index: int, result: CellResult, event: Event | None = None) -> None:
+        """Note what became of a cell, with a preview if the event has one."""
+        cell = self._cell(index, result, event.preview if event else result.images, event)
+        with self._lock:
+            self.version += 1
+            self.results[index], self._cells[index] = result, cell
+            self._changed[index] = self.version
+
+    def since(self, version: int) -> dict[str, Any]:
+        """What is new after `version`, as JSON; all of it after 0."""
+        with self._lock:
+            news: dict[str, Any] = {
+                "id": self.id,
+                "version": self.version,
+                "state": self.state,
+                "status": self.status,
+                "problem": self.problem,
+                "notices": list(self.notices),
+                "noise": self.noise,
+                "seconds": round(self.seconds, 2),
+                "cells": {
+                    str(index): cell
+                    for index, (cell, changed) in enumerate(zip(self._cells, self._changed, strict=True))
+                    if changed > version
+                },
+            }
+            if version <= 0:
+                news["comparison"] = self.comparison.model_dump(mode="json", exclude={"record"})
+                news["blocks"] = self.blocks
+            return news
+
+    def _cell(
+        self,
+        index: int,
+        result: CellResult,
+        pictures: torch.Tensor | None,
+        event: Event | None = None,
+    ) -> dict[str, Any]:
+        return {
+            "line": result.method,
+            "title": self.titles[index],
+            "stochastic": self.stochastic[index],
+            "status": result.status,
+            "step": event.step if event else 0,
+            "steps": event.steps if event else 0,
+            "nfe": dict(result.nfe),
+            "seconds": round(result.seconds, 4),
+            "error": result.error,
+            "traceback": result.traceback,
+            "metrics": [_score(name, score) for name, score in result.metrics.items()],
+            "images": uris(pictures) if pictures is not None else [],
+            "way": index in self.ways,
+        }
+
+
+def uris(pictures: torch.Tensor) -> list[str]:
+    """Pictures (n, 3, H, W) within [-1, 1] as data URIs."""
+    from zoo.store import png, to_pil
+
+    return [data_uri(png(to_pil(picture))) for picture in pictures]
+
+
+def blocks_of(asked: Asked, registry: Registry) -> tuple[list[str], list[dict[str, Any]]]:
+    """The method lines that cards stand for, and how they are laid out.
+
+    Raises:
+        ValueError: a line cannot be read.
+    """
+    lines: list[str] = []
+    blocks: list[dict[str, Any]] = []
+    for card in asked.cards:
+        if not card.line.strip():
+            continue
+        grid = expand(card.line, registry, card.swap)
+        first = len(lines)
+        lines += [str(spot.method) for spot in grid.spots]
+        blocks.append(
+            {
+                "line": card.line,
+                "swap": card.swap,
+                "title": grid_title(grid, registry),
+                "columns": axis(grid.columns),
+                "rows": axis(grid.rows),
+                "cells": list(range(first, len(lines))),
+            }
+        )
+    return lines, blocks
+
+
+def new_run(comparison: Comparison, blocks: Sequence[dict[str, Any]], registry: Registry) -> Run:
+    """A run that waits for its turn; its names cannot be guessed."""
+    return Run(
+        id=secrets.token_urlsafe(18),
+        key=secrets.token_urlsafe(18),
+        comparison=comparison,
+        blocks=list(blocks),
+        results=[CellResult(str(method), "queued") for method in comparison.cells],
+        titles=[methods.title(str(method), registry) for method in comparison.cells],
+        stochastic=[resolve(method, registry)[0].is_stochastic() for method in comparison.cells],
+    )
+
+
+def _score(name: str, score: Any) -> dict[str, Any]:
+    """A metric as the page shows it: value None where there is none, and the reason as the text."""
+    if not isinstance(score, Score):
+        return {"name": name, "label": name, "value": None, "text": str(score), "better": None}
+    found = {"name": name, "label": score_name(name, score), "value": score.value, "text": str(score)}
+    return found | {"better": score.better, "n": score.n}

@@ -1,0 +1,49 @@
+// The whole: the question on top, methods beside it, cells and what reads them in the place that is left.
+
+const methods = buildCards();
+const side = h("button", { type: "button", id: "side", class: "z-tool", "aria-expanded": true, onclick: toggleSide }, icon("side"), h("span", {}, t("hide_form")));
+
+root.append(
+  buildForm(),
+  h(
+    "div",
+    { class: "z-body" },
+    methods,
+    h("section", { class: "z-results", "aria-label": t("compare") }, buildStatus(), buildTools(), buildGrid(), buildScrub(), buildCharts(), buildShare()),
+  ),
+  buildSlider(),
+);
+reading.tools.prepend(side);
+setSize();
+followPointer();
+begin();
+
+/** What is there at first: a run or a comparison that the address names, else an example made earlier. */
+async function begin() {
+  const parameters = new URL(window.location.href).searchParams;
+  const code = parameters.get("c");
+  const given = code ? unpacked(code) : null;
+  if (given) fillForm(given);
+  if (code && !given) showProblem(t("link_broken"));
+  status.text.textContent = t("empty");
+  const run = parameters.get("run");
+  const opened = run ? await openRun(run) : false;
+  if (!opened && !given) showWelcome();
+  root.dataset.ready = "true";
+  modelChosen();
+}
+
+function showWelcome() {
+  const { welcome } = catalogue;
+  if (!welcome || !catalogue.models.some((model) => model.name === welcome.comparison.model)) return;
+  const { model, prompt, seeds } = welcome.comparison;
+  fillForm({ model, prompt, seeds, cards: welcome.cards });
+  showExamples(welcome.examples);
+  apply({ ...welcome, version: 0, state: "ended", status: t("welcome"), problem: "", notices: [] });
+}
+
+function toggleSide() {
+  const hidden = root.classList.toggle("z-wide");
+  side.setAttribute("aria-expanded", !hidden);
+  side.lastChild.textContent = t(hidden ? "show_form" : "hide_form");
+}

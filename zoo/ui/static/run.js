@@ -1,0 +1,192 @@
+// A run: begun, looked at until it has ended, found again by its id in the address.
+
+const current = { id: null, key: null, version: 0, state: "none", cells: [], blocks: [], comparison: null };
+const WAIT = 120; // milliseconds between looks
+const WAIT_HIDDEN = 2000;
+
+const mayChange = () => Boolean(current.id && current.key && current.state === "ended");
+const doneCells = () => current.cells.filter((cell) => cell.status === "done");
+
+async function startRun() {
+  if (form.built.compare.disabled) return;
+  showProblem("");
+  showBusy(true);
+  status.text.textContent = t("queued");
+  try {
+    const news = await ask("start_run", asked());
+    rememberKey(news.id, news.key);
+    Object.assign(current, { id: news.id, key: news.key, version: 0 });
+    setAddress({ run: news.id, c: null });
+    apply(news);
+    toCells();
+    follow(news.id);
+  } catch (error) {
+    showBusy(false);
+    status.text.textContent = "";
+    showProblem(error.message);
+  }
+}
+
+async function stopRun() {
+  form.built.cancel.disabled = true;
+  status.text.textContent = t("cancelling");
+  try {
+    await ask("stop_run", { id: current.id, key: current.key });
+  } catch (error) {
+    showProblem(error.message);
+  }
+}
+
+async function retryCell(index) {
+  showProblem("");
+  try {
+    await ask("retry_cell", { id: current.id, key: current.key, cell: index });
+    dropWay(index);
+    showBusy(true);
+    current.state = "waiting";
+    follow(current.id);
+  } catch (error) {
+    showProblem(error.message);
+  }
+}
+
+/** Open a run that was begun before, here or elsewhere. */
+async function openRun(id) {
+  status.text.textContent = t("opened");
+  try {
+    const news = await ask("look_at", { id, since: 0 });
+    Object.assign(current, { id, key: knownKey(id), version: 0 });
+    const { model, prompt, negative, seeds, timing, metrics } = news.comparison;
+    fillForm({ model, prompt, negative, seeds, metrics, alone: timing === "alone", cards: news.blocks.map(({ line, swap }) => ({ line, swap })) });
+    apply(news);
+    if (news.state !== "ended") {
+      showBusy(Boolean(current.key));
+      follow(id);
+    }
+    return true;
+  } catch (error) {
+    setAddress({ run: null });
+    showProblem(error.message);
+    return false;
+  }
+}
+
+/** Look again and again until the run has ended; a lost connection is waited for. */
+async function follow(id) {
+  let patience = 500;
+  while (current.id === id) {
+    try {
+      apply(await ask("look_at", { id, since: current.version }));
+      patience = 500;
+      if (current.state === "ended") break;
+    } catch (error) {
+      if (error instanceof Refused) {
+        showProblem(error.message);
+        break;
+      }
+      status.text.textContent = t("lost");
+      await pause(patience);
+      patience = Math.min(8000, patience * 2);
+      continue;
+    }
+    await pause(document.hidden ? WAIT_HIDDEN : WAIT);
+  }
+  if (current.id === id) showBusy(false);
+}
+
+/** Take over what is new; the grid is laid out when the run is. */
+function apply(news) {
+  const ended = news.state === "ended" && current.state !== "ended";
+  Object.assign(current, { version: news.version, state: news.state, noise: news.noise, seconds: news.seconds });
+  if (news.comparison) {
+    current.comparison = news.comparison;
+    current.blocks = news.blocks;
+    current.cells = Object.values(news.cells);
+    forgetReading();
+    layOut(current.blocks, current.cells, current.comparison.seeds);
+  }
+  for (const [index, cell] of Object.entries(news.cells)) {
+    current.cells[index] = cell;
+    showCell(grid.views[index], cell);
+  }
+  if (ended) grid.views.forEach((view) => showCell(view, current.cells[view.index])); // retrying is possible now
+  if (status.text.textContent !== news.status) status.text.textContent = news.status;
+  status.noise.hidden = !news.noise;
+  status.hash.textContent = news.noise;
+  showProblem(news.problem);
+  showNotices(news.notices);
+  if (Object.keys(news.cells).length || ended) cellsChanged();
+}
+
+/** Everything that reads the cells, when some of them have changed. */
+function cellsChanged() {
+  updateReading();
+  updateScrub();
+  updateCharts();
+  updateShare();
+}
+
+// ---- what is said of the whole --------------------------------------------------------------------------------
+
+const status = {};
+
+function buildStatus() {
+  status.problem = h("div", { id: "problem", role: "alert" });
+  status.notices = h("div", { id: "notices", role: "status" });
+  status.text = h("span", { id: "status", role: "status" });
+  status.hash = h("code");
+  status.noise = h("span", { class: "zoo-noise", hidden: true }, t("same_noise"), " ", status.hash);
+  return [status.problem, status.notices, h("p", { class: "zoo-summary" }, status.text, status.noise)];
+}
+
+function showProblem(message) {
+  if (status.problem.textContent === message) return;
+  status.problem.replaceChildren(...(message ? [h("p", { class: "zoo-problem" }, message)] : []));
+}
+
+function showNotices(lines) {
+  if (status.notices.textContent === lines.join("")) return;
+  status.notices.replaceChildren(...lines.map((line) => h("p", { class: "zoo-notice" }, line)));
+}
+
+// ---- the address and the keys ---------------------------------------------------------------------------------
+
+/** Set or (null) remove parameters of the address, without leaving the page. */
+function setAddress(parameters) {
+  const url = new URL(window.location.href);
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value === null) url.searchParams.delete(name);
+    else url.searchParams.set(name, value);
+  }
+  window.history.replaceState(null, "", url);
+}
+
+const KEYS = "zoo-keys";
+const MOST_KEYS = 50;
+
+/** The keys to cancel and retry this browser's own runs; without storage they are known until the page is left. */
+function keys() {
+  try {
+    return JSON.parse(window.localStorage.getItem(KEYS)) || {};
+  } catch {
+    return {};
+  }
+}
+
+function rememberKey(id, key) {
+  try {
+    const kept = Object.entries(keys()).slice(1 - MOST_KEYS);
+    window.localStorage.setItem(KEYS, JSON.stringify(Object.fromEntries([...kept, [id, key]])));
+  } catch {
+    // A browser that keeps nothing: cancelling works until the page is left.
+  }
+}
+
+const knownKey = (id) => keys()[id] ?? null;
+
+/** On a narrow screen the cells are below the form: go there once something runs. */
+function toCells() {
+  const top = grid.element.getBoundingClientRect().top;
+  const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (top > window.innerHeight * 0.6) grid.element.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
+}
