@@ -69,7 +69,12 @@ def page_server(*arguments: str) -> Iterator[Server]:
     """`python app.py` on a free port, as a person starts it."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"
-        environment = {**os.environ, "GRADIO_TEMP_DIR": folder, "PYTHONUNBUFFERED": "1"}
+        environment = {
+            **os.environ,
+            "GRADIO_TEMP_DIR": folder,
+            "ZOO_RUNS_DIR": str(Path(folder) / "runs"),
+            "PYTHONUNBUFFERED": "1",
+        }
         with log.open("w") as output:
             process = subprocess.Popen(
                 [sys.executable, "app.py", "--port", "0", *arguments],

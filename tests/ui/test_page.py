@@ -13,34 +13,48 @@ import pytest
 WAIT = 240_000
 """Milliseconds; much more than an idle machine needs."""
 
+NAMELESS = """() => [...document.querySelectorAll('#zoo :is(button, input, select, textarea)')]
+  .filter(e => e.checkVisibility() && !e.ariaLabel && !e.labels?.length && !e.textContent.trim())
+  .map(e => e.outerHTML)"""
+
 
 @pytest.fixture
 def page(browser: Any, server: Any) -> Iterator[Any]:
-    """The opened page; fails the test if it logs an error or asks any other host for something."""
+    """The opened page; fails the test if it logs an error (but for the 503 of a test) or asks any other host."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     context.set_default_timeout(WAIT)
     opened = context.new_page()
     wrong: list[str] = []
-    opened.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
+    opened.on(
+        "console",
+        lambda m: wrong.append(f"console: {m.text}") if m.type == "error" and "503" not in m.text else None,
+    )
     opened.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
     allowed = (server.url, "data:", "blob:")
     opened.on("request", lambda r: None if r.url.startswith(allowed) else wrong.append(f"asked {r.url}"))
     opened.goto(server.url)
-    opened.wait_for_function("document.querySelectorAll('#examples button').length > 1")
+    opened.wait_for_selector("#zoo[data-ready]")
     yield opened
     context.close()
     assert wrong == []
 
 
-def choose_model(page: Any, title: str) -> None:
-    page.click("#model input")
-    page.click(f"[role=option]:has-text('{title}')")
+@pytest.fixture
+def skies(page: Any) -> Any:
+    """The page with the quickest model."""
+    page.select_option("#model", "gaussian")
+    page.wait_for_function("document.querySelector('#prompt').value == 'dawn'")
+    return page
 
 
-def write_line(page: Any, number: int, line: str) -> None:
-    field = page.locator(f"#method-{number} .zoo-text input")
-    field.fill(line)
-    field.press("Enter")
+def lines(page: Any, *wanted: str) -> None:
+    """Make these the methods."""
+    while page.locator(".z-card").count() > len(wanted):
+        page.click(".z-card:last-child .z-remove")
+    while page.locator(".z-card").count() < len(wanted):
+        page.click("#add-method")
+    for number, line in enumerate(wanted, 1):
+        page.fill(f"#method-{number} .z-line", line)
 
 
 def ended(page: Any, **counts: int) -> None:
@@ -53,139 +67,216 @@ def ended(page: Any, **counts: int) -> None:
     page.wait_for_function("!document.querySelector('#compare').disabled")
 
 
-def test_four_methods_side_by_side(page, tmp_path):
-    page.fill("#prompt textarea, #prompt input", "a red mushroom at night")
+def compare(page: Any, **counts: int) -> None:
+    page.click("#compare")
+    page.wait_for_function("document.querySelector('#compare').disabled")
+    ended(page, **counts)
+
+
+def sources(page: Any) -> list[str]:
+    return page.eval_on_selector_all(".zoo-tile img:not([hidden])", "all => all.map(i => i.src)")
+
+
+def test_a_first_visitor_sees_pictures_and_compares_with_one_click(page, tmp_path):
+    assert page.locator(".zoo-cell[data-state=done] img").count() == 8, "made earlier"
     page.click("#compare")
     ended(page, done=4)
-    cells = page.locator(".zoo-cell")
-    assert [text.strip() for text in page.locator(".zoo-nfe").all_inner_texts()] == [
-        "5 NFE",
-        "20 NFE",
-        "50 NFE",
-        "40 NFE",
-    ]
-    assert "DDIM, 20 steps + Classifier-free guidance" in cells.nth(3).inner_text()
-    assert "share of the fused batch" in cells.nth(0).inner_text()
-    pictures = page.locator(".zoo-cell img")
-    assert pictures.count() == 4
-    assert page.evaluate("[...document.querySelectorAll('.zoo-cell img')].every(i => i.naturalWidth > 0)")
-    assert pictures.nth(0).evaluate("i => getComputedStyle(i).imageRendering") == "pixelated"
-    assert len({pictures.nth(i).get_attribute("src") for i in range(4)}) == 4
+    assert page.locator(".zoo-nfe").all_inner_texts() == ["5 NFE", "20 NFE", "50 NFE", "40 NFE"]
+    assert "DDIM, 20 steps + Classifier-free guidance" in page.locator(".zoo-cell").nth(3).inner_text()
+    assert len(set(sources(page))) == 8
+    assert (
+        page.locator(".zoo-tile img").first.evaluate("i => getComputedStyle(i).imageRendering") == "pixelated"
+    )
     assert re.fullmatch(r"[0-9a-f]{8,}", page.locator(".zoo-noise code").inner_text())
+    assert page.locator("#table tbody tr").count() == 4
+    page.wait_for_selector(".z-point")
 
     with page.expect_download() as download:
         page.click("#download")
     target = tmp_path / "comparison.zip"
     download.value.save_as(target)
     with zipfile.ZipFile(target) as archive:
-        names = archive.namelist()
         comparison = json.loads(archive.read("comparison.json"))
-    assert {"grid.png", "comparison.json", "results.json", "cells/00/0.png", "cells/03/0.png"} <= set(names)
-    assert comparison["prompt"] == "a red mushroom at night"
+        assert {"grid.png", "results.json", "report.html", "cells/03/1.png"} <= set(archive.namelist())
     assert comparison["cells"][3] == "ddim steps=20 | cfg scale=3"
+    assert page.evaluate(NAMELESS) == []
 
 
-def test_cells_are_scored_by_the_metrics_that_were_chosen(page):
-    choose_model(page, "Gaussian skies")
-    page.wait_for_function("document.querySelector('#prompt textarea, #prompt input').value == 'dawn'")
-    page.click("#more button")
-    page.click("#metrics input")
-    page.get_by_role("option", name="Distance to the exact solution", exact=True).click()
-    page.click("#compare")
-    ended(page, done=4)
-    scores = page.locator(".zoo-scores").all_inner_texts()
-    assert len(scores) == 4
-    assert all(text.startswith("exact_error") for text in scores)
-    assert ["absent: " in text for text in scores] == [False, False, True, True], "drawing noise, and guided"
+def test_a_refresh_shows_what_there_is_and_a_link_what_was_asked(skies, server):
+    lines(skies, "ddim steps=3", "ddpm steps=2,3")
+    skies.fill("#seeds", "4..5")
+    compare(skies, done=3)
+    before = sources(skies)
+    skies.reload()
+    skies.wait_for_selector("#zoo[data-ready]")
+    ended(skies, done=3)
+    assert sources(skies) == before
+    assert skies.input_value("#method-2 .z-line") == "ddpm steps=2,3"
+    assert (skies.input_value("#seeds"), skies.input_value("#model")) == ("4..5", "gaussian")
+
+    skies.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text }")
+    skies.click("#copy-link")
+    link = skies.wait_for_function("window.copied").json_value()
+    skies.click("#copy-command")
+    command = skies.wait_for_function("window.copied.startsWith('python') && window.copied").json_value()
+    assert "--method 'ddpm steps=3'" in command
+    skies.goto(link)
+    skies.wait_for_selector("#zoo[data-ready]")
+    assert skies.locator(".zoo-cell").count() == 0, "a link runs nothing by itself"
+    assert [field.input_value() for field in skies.locator(".z-line").all()] == [
+        "ddim steps=3",
+        "ddpm steps=2,3",
+    ]
+    skies.goto(f"{server.url}?c=e30&run=../../etc")
+    skies.wait_for_selector("#problem .zoo-problem")
 
 
-def test_wrong_input_is_answered_in_place_and_pictures_stay(page):
-    choose_model(page, "Gaussian")
-    page.fill("#prompt textarea, #prompt input", "dawn zebra")
-    page.click("#compare")
-    ended(page, done=4)
-    assert "zebra" in page.inner_text("#notices")
-
-    write_line(page, 1, "<img src=x> | nonsense")
-    page.wait_for_selector("#method-1 .zoo-problem")
-    page.click("#compare")
-    page.wait_for_selector("#problem .zoo-problem")
-    assert "<img src=x>" in page.inner_text("#problem")
-    assert "Traceback" not in page.inner_text("body")
-    assert page.locator(".zoo-cell[data-state=done] img").count() == 4
-
-    write_line(page, 1, "ddim steps=3")
-    page.wait_for_selector("#method-1 .zoo-problem", state="detached")
-    page.fill("#seeds input, #seeds textarea", "one, two")
-    page.click("#compare")
-    page.wait_for_function("document.querySelector('#problem').innerText.includes('Seeds')")
-    assert page.locator(".zoo-cell[data-state=done] img").count() == 4
-
-    page.fill("#seeds input, #seeds textarea", "0..255")
-    write_line(page, 2, "ddim steps=1000")
-    page.click("#compare")
-    page.wait_for_function("document.querySelector('#problem').innerText.includes('command line')")
-
-    page.fill("#seeds input, #seeds textarea", "0..1")
-    for number in (1, 2, 3, 4):
-        page.locator(f"#method-{number} .zoo-tick input").uncheck()
-    page.click("#compare")
-    page.wait_for_function("document.querySelector('#problem').innerText.includes('no method')")
+def test_a_picture_that_is_dropped_restores_its_comparison(skies, tmp_path):
+    lines(skies, "ddim steps=2 | cfg scale=2")
+    compare(skies, done=1)
+    with skies.expect_download() as download:
+        skies.click("#save-png")
+    download.value.save_as(tmp_path / "mine.png")
+    lines(skies, "ddpm steps=1")
+    skies.fill("#prompt", "else")
+    skies.set_input_files("#zoo input[type=file]", tmp_path / "mine.png")
+    skies.wait_for_function("document.querySelector('#prompt').value == 'dawn'")
+    assert skies.input_value("#method-1 .z-line") == "ddim steps=2 | cfg scale=2"
+    (tmp_path / "stranger.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40)
+    skies.set_input_files("#zoo input[type=file]", tmp_path / "stranger.png")
+    skies.wait_for_function("document.querySelector('#problem').innerText.includes('stranger.png')")
 
 
-def test_a_failing_cell_leaves_the_others_alone(page):
-    choose_model(page, "Gaussian")
-    page.fill("#seeds input, #seeds textarea", "0..2")
-    write_line(page, 1, "odd/failing")
-    page.click("#compare")
-    ended(page, done=3, failed=1)
-    failed = page.locator(".zoo-cell[data-state=failed]")
+def test_wrong_input_is_answered_in_place_and_pictures_stay(skies):
+    lines(skies, "ddim steps=2")
+    skies.fill("#prompt", "dawn zebra")
+    compare(skies, done=1)
+    assert "zebra" in skies.inner_text("#notices")
+    for line, said in [
+        ("<img src=x> | nonsense", "<img src=x>"),
+        ("ddim steps=0", "greater than or equal to 1"),
+    ]:
+        skies.fill("#method-1 .z-line", line)
+        skies.wait_for_function(
+            "said => document.querySelector('#method-1 .z-bad')?.innerText.includes(said)", arg=said
+        )
+    skies.click("#compare")
+    skies.wait_for_selector("#problem .zoo-problem")
+    skies.fill("#method-1 .z-line", "ddim steps=1000")
+    for seeds, said in [("one, two", "Seeds"), ("0..255", "command line")]:
+        skies.fill("#seeds", seeds)
+        skies.click("#compare")
+        skies.wait_for_function(
+            "said => document.querySelector('#problem').innerText.includes(said)"
+            " && !document.querySelector('#compare').disabled",
+            arg=said,
+        )
+        skies.reload() if said == "command line" else None
+    skies.wait_for_selector("#zoo[data-ready]")
+
+
+def test_one_failing_cell_is_told_and_can_be_retried_alone(skies):
+    lines(skies, "odd/failing", "ddim steps=2", "progressive_distillation steps=3")
+    compare(skies, done=1, failed=1, na=1)
+    failed = skies.locator(".zoo-cell[data-state=failed]")
     assert "RuntimeError: <b>broken</b> on purpose" in failed.inner_text()
     failed.locator("summary").click()
     assert "Traceback" in failed.locator("pre").inner_text()
-    assert page.locator(".zoo-cell[data-state=done] img").count() == 9
+    assert "needs the network distilled/3" in skies.inner_text(".zoo-cell[data-state=na]")
+    before = sources(skies)
+    failed.locator(".zoo-retry").click()
+    skies.wait_for_function("document.querySelector('#compare').disabled")
+    ended(skies, done=1, failed=1, na=1)
+    assert sources(skies) == before
 
 
-def test_cancel_keeps_what_is_done_and_it_can_be_downloaded(page):
-    choose_model(page, "Gaussian")
-    write_line(page, 2, "odd/slow steps=1000")
-    page.locator("#method-3 .zoo-tick input").uncheck()
-    page.locator("#method-4 .zoo-tick input").uncheck()
-    page.click("#compare")
-    page.wait_for_selector(".zoo-cell[data-state=done]")
-    page.wait_for_selector(".zoo-cell[data-state=running] img")
-    page.click("#cancel")
-    ended(page, done=1, cancelled=1)
-    with page.expect_download() as download:
-        page.click("#download")
-    with zipfile.ZipFile(download.value.path()) as archive:
-        assert "cells/00/0.png" in archive.namelist()
-        states = [cell["status"] for cell in json.loads(archive.read("results.json"))["cells"]]
-    assert states == ["done", "cancelled"]
+def test_cancelling_and_a_lost_connection_keep_what_is_done(skies):
+    lines(skies, "ddim steps=2", "odd/slow steps=1000")
+    skies.click("#compare")
+    skies.wait_for_selector(".zoo-cell[data-state=done]")
+    skies.wait_for_selector(".zoo-cell[data-state=running] img:not([hidden])")
+    calls = "**/component_server/**"
+    skies.route(calls, lambda route: route.fulfill(status=503, body="gone"))
+    skies.wait_for_function("document.querySelector('#status').innerText.includes('lost')")
+    skies.unroute(calls)
+    skies.wait_for_function("!document.querySelector('#status').innerText.includes('lost')")
+    skies.click("#cancel")
+    ended(skies, done=1, cancelled=1)
+    assert skies.locator(".zoo-retry:visible").count() == 1
 
 
-def test_controls_write_the_line_and_the_line_sets_the_controls(page):
-    page.click("#method-4 .zoo-adjust")
-    controls = page.locator("#method-4 .zoo-controls")
-    controls.get_by_label("number input for Steps").fill("7")
-    line = page.locator("#method-4 .zoo-text input")
-    page.wait_for_function(
-        "document.querySelector('#method-4 .zoo-text input').value == 'ddim steps=7 | cfg scale=3'"
+def test_cards_are_edited_moved_copied_and_removed(page):
+    page.click("#method-4 .z-adjust")
+    page.fill("#method-4 [data-place='0.steps']", "7")
+    assert page.input_value("#method-4 .z-line") == "ddim steps=7 | cfg scale=3"
+    page.fill("#method-4 .z-line", "ddpm steps=9 variance=large")
+    page.wait_for_selector("#method-4 [data-place='0.variance']")
+    assert page.input_value("#method-4 [data-place='0.variance']") == "large"
+    assert page.input_value("#method-4 [data-place='0.steps']") == "9"
+    page.select_option("#method-4 .z-add-conditioner", "cfg")
+    assert page.input_value("#method-4 .z-line") == "ddpm steps=9 variance=large | cfg scale=3"
+    page.click("#method-4 .z-copy")
+    page.focus("#method-5 .z-grip")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    page.click("#method-1 .z-remove")
+    shown = [field.input_value() for field in page.locator(".z-line").all()]
+    guided = "ddpm steps=9 variance=large | cfg scale=3"
+    assert shown == ["ddim steps=20", guided, "ddpm steps=50", guided]
+
+
+def test_a_grid_is_three_clicks(skies):
+    lines(skies, "ddim steps=4")
+    skies.click("#method-1 .z-adjust")
+    skies.click("#method-1 [data-place='0.steps.grid']")
+    skies.click("#method-1 [data-place='0.eta.grid']")
+    compare(skies, done=9)
+    assert skies.input_value("#method-1 .z-line") == "ddim steps=2,4,8 eta=0,0.5,1"
+    axes = ["Steps 2", "Steps 4", "Steps 8", "η 0", "η 0.5", "η 1"]
+    assert skies.locator(".z-axis").all_inner_texts() == axes
+    boxes = [skies.locator(".zoo-cell").nth(i).bounding_box() for i in (0, 1, 3)]
+    assert boxes[0]["y"] == boxes[1]["y"] < boxes[2]["y"]
+    assert boxes[0]["x"] == boxes[2]["x"] < boxes[1]["x"]
+
+
+def test_pictures_are_read_side_by_side(skies):
+    lines(skies, "ddim steps=3", "ddim steps=30")
+    compare(skies, done=2)
+    skies.select_option("#difference", "1")
+    skies.wait_for_function(
+        "[...document.querySelectorAll('.zoo-reading')].map(e => e.innerText).join().includes('the reference')"
     )
-    write_line(page, 4, "ddpm steps=9 variance=large")
-    page.wait_for_function(
-        "document.querySelector('#method-4 .zoo-controls')?.innerText.includes('Variance')"
-    )
-    assert controls.get_by_label("number input for Steps").input_value() == "9"
-    page.click("#method-4 .zoo-copy")
-    page.wait_for_function(
-        "document.querySelector('#method-5 .zoo-text input')?.value == 'ddpm steps=9 variance=large'"
-    )
-    page.click("#method-1 .zoo-remove")
-    page.wait_for_selector("#method-5", state="hidden")
-    assert line.input_value() == "ddpm steps=9 variance=large"
-    page.click("#add-method")
-    page.wait_for_selector("#method-5")
+    first, second = skies.locator(".zoo-reading").all_inner_texts()
+    assert float(first.removeprefix("Δ ")) > 0
+    assert second == "the reference"
+
+    skies.focus("#scrub")
+    skies.wait_for_function("document.querySelector('#scrub-note').innerText == ''")
+    skies.keyboard.press("PageDown")
+    skies.wait_for_function("document.querySelector('#scrub-note').innerText.includes('log-SNR')")
+    assert skies.input_value("#difference") == "off"
+    skies.select_option("#scrub-by", "steps")
+    assert "still on its way" in skies.inner_text("#scrub-note")
+    told = skies.locator(".zoo-reading").all_inner_texts()
+    assert told[0] == "finished"
+    assert re.match(r"step \d+ of 30", told[1])
+
+    skies.click("#magnifier")
+    skies.locator(".zoo-tile").first.hover()
+    assert "matrix(4" in skies.locator(".zoo-tile img").last.evaluate("i => getComputedStyle(i).transform")
+    skies.click("#magnifier")
+    skies.locator(".zoo-tile").first.click()
+    skies.wait_for_selector("dialog[open] #ab-range")
+    skies.keyboard.press("End")
+    assert skies.locator(".z-ab-stage").evaluate("e => e.style.getPropertyValue('--edge')") == "100%"
+    skies.keyboard.press("Escape")
+
+    skies.click("#table th:nth-child(4) button")
+    skies.click("#table th:nth-child(4) button")
+    assert skies.locator("#table tbody tr td:nth-child(4)").all_inner_texts() == ["30", "3"]
+    with skies.expect_download() as download:
+        skies.click("#csv")
+    assert "ddim steps=30,done,30," in download.value.path().read_text()
 
 
 def test_the_plugins_tab_shows_the_damaged_one(page):
@@ -196,35 +287,43 @@ def test_the_plugins_tab_shows_the_damaged_one(page):
     assert "odd/slow" in table.inner_text()
 
 
-def test_a_phone_needs_no_sideways_scrolling(page):
-    page.set_viewport_size({"width": 390, "height": 844})
-    choose_model(page, "Gaussian")
-    page.click("#compare")
-    ended(page, done=4)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-
-
-def test_what_is_typed_before_the_examples_are_found_stays(browser, server):
-    context = browser.new_context()
+def test_a_phone_needs_no_sideways_scrolling_and_a_preset_is_one_tap(browser, server):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     context.set_default_timeout(WAIT)
     page = context.new_page()
-    held: list[Any] = []
-    typed = False
-    page.route("**/gradio_api/run/**", lambda route: route.continue_() if typed else held.append(route))
     page.goto(server.url)
-    while not held:
-        page.wait_for_timeout(50)
-    page.fill("#prompt textarea, #prompt input", "a blue boat")
-    typed = True
-    for route in held:
-        route.continue_()
-    page.wait_for_function("document.querySelectorAll('#examples button').length > 1")
-    page.wait_for_timeout(1000)  # for the answer that would overwrite it
-    assert page.input_value("#prompt textarea, #prompt input") == "a blue boat"
+    page.wait_for_selector("#zoo[data-ready]")
+    page.select_option("#model", "gaussian")
+    page.wait_for_function("document.querySelector('#prompt').value == 'dawn'")
+    page.tap("#presets button:has-text('η sweep')")
+    ended(page, done=9)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.tap("#side")
+    assert page.locator(".z-card").count() == 1
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     context.close()
 
 
-def test_enter_in_the_prompt_compares(page):
-    page.fill("#prompt textarea, #prompt input", "a red mushroom at night")
-    page.press("#prompt textarea, #prompt input", "Enter")
-    ended(page, done=4)
+def test_what_is_typed_before_the_model_is_known_stays(browser, server):
+    context = browser.new_context()
+    context.set_default_timeout(WAIT)
+    page = context.new_page()
+    page.goto(server.url)
+    page.wait_for_selector("#zoo[data-ready]")
+    held: list[Any] = []
+    page.route("**/component_server/**", lambda route: held.append(route))
+    page.select_option("#model", "gaussian")
+    while not held:
+        page.wait_for_timeout(50)
+    page.fill("#prompt", "a blue boat")
+    page.unroute("**/component_server/**")
+    for route in held:
+        route.continue_()
+    page.wait_for_function("document.querySelector('#examples').innerText.includes('dawn')")
+    assert page.input_value("#prompt") == "a blue boat"
+    context.close()
+
+
+def test_enter_in_the_prompt_compares(skies):
+    skies.press("#prompt", "Enter")
+    ended(skies, done=4)

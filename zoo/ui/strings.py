@@ -25,8 +25,8 @@ PAGE: Mapping[str, str] = {
     "compare": "Compare",
     "cancel": "Cancel",
     "cancelling": "Cancelling …",
-    "hide_form": "Hide the form",
-    "show_form": "Show the form",
+    "hide_form": "Hide methods",
+    "show_form": "Show methods",
     # Method cards.
     "methods": "Methods",
     "add_method": "Add method",

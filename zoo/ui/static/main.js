@@ -14,6 +14,7 @@ root.append(
   buildSlider(),
 );
 reading.tools.prepend(side);
+if (window.innerWidth < 900) toggleSide(); // pictures first, where there is room for one thing at a time
 setSize();
 followPointer();
 begin();

@@ -1,0 +1,224 @@
+"""Runs as the page's script sees them, without a browser: begun, looked at, retried, found again on disk."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.ui.conftest import PLUGIN
+from zoo.comparison import Comparison
+from zoo.registry import Registry
+from zoo.ui import exports, running
+from zoo.ui.calls import calls
+from zoo.ui.running import Runner
+from zoo.ui.shelf import DAYS, Shelf
+
+ASK = {"model": "gaussian", "prompt": "dawn", "seeds": "0..1"}
+NAME = "A" * 24
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "odd.py").write_text(PLUGIN)
+    return Registry(folder)
+
+
+@pytest.fixture
+def runner(registry: Registry, tmp_path: Path) -> Runner:
+    return Runner(registry, "cpu", Shelf(tmp_path))
+
+
+@pytest.fixture
+def call(registry: Registry, runner: Runner) -> dict[str, Any]:
+    return {function.__name__: function for function in calls(registry, runner)}
+
+
+def begin(call: dict[str, Any], *lines: str, **more: Any) -> dict[str, Any]:
+    reply = call["start_run"]({**ASK, **more, "cards": [{"line": line} for line in lines]})
+    assert "error" not in reply, reply
+    return reply
+
+
+def ended(call: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        seen = call["look_at"]({"id": run["id"]})
+        if seen["state"] == "ended":
+            return seen
+        time.sleep(0.05)
+    raise AssertionError("the run did not end")
+
+
+def test_a_run_tells_what_became_of_every_cell(call):
+    run = begin(call, "ddim steps=2,3", "odd/failing", "ddpm steps=2 | cfg scale=2", metrics=["exact_error"])
+    assert [block["cells"] for block in run["blocks"]] == [[0, 1], [2], [3]]
+    assert run["blocks"][0]["columns"]["values"] == ["2", "3"]
+    assert [cell["status"] for cell in run["cells"].values()] == ["queued"] * 4
+    seen = ended(call, run)
+    cells = [seen["cells"][str(i)] for i in range(4)]
+    assert [cell["status"] for cell in cells] == ["done", "done", "failed", "done"]
+    assert [sum(cell["nfe"].values()) for cell in cells] == [2, 3, 1, 4]
+    assert [len(cell["images"]) for cell in cells] == [2, 2, 2, 2], "a failed cell keeps its last preview"
+    assert "<b>broken</b>" in cells[2]["error"]
+    assert "Traceback" in cells[2]["traceback"]
+    assert [cell["stochastic"] for cell in cells] == [False, False, False, True]
+    assert cells[0]["metrics"][0]["value"] > 0
+    assert seen["noise"]
+    assert json.loads(json.dumps(seen)) == seen
+
+
+def test_only_what_is_new_is_sent(call):
+    run = begin(call, "ddim steps=2")
+    seen = ended(call, run)
+    later = call["look_at"]({"id": run["id"], "since": seen["version"]})
+    assert later["cells"] == {}
+    assert "comparison" not in later
+
+
+def test_one_cell_is_run_again_and_the_others_stay(call, runner):
+    run = begin(call, "ddim steps=2", "odd/failing")
+    before = ended(call, run)["cells"]
+    asked = {"id": run["id"], "cell": 0}
+    assert "Only who began" in call["retry_cell"]({**asked, "key": "wrong"})["error"]
+    assert call["retry_cell"]({**asked, "key": run["key"]}) == {}
+    after = ended(call, run)["cells"]
+    assert after["0"]["images"] == before["0"]["images"], "the same noise, the same pictures"
+    assert after["1"] == before["1"]
+    assert "no cell 7" in call["retry_cell"]({**asked, "cell": 7, "key": run["key"]})["error"]
+
+
+def test_a_cancelled_run_keeps_what_is_done(call):
+    run = begin(call, "ddim steps=2", "odd/slow steps=900")
+    while call["look_at"]({"id": run["id"]})["cells"]["0"]["status"] != "done":
+        time.sleep(0.05)
+    assert "error" in call["stop_run"]({"id": run["id"], "key": ""})
+    assert call["stop_run"]({"id": run["id"], "key": run["key"]}) == {}
+    cells = ended(call, run)["cells"]
+    assert [cell["status"] for cell in cells.values()] == ["done", "cancelled"]
+
+
+def test_a_run_at_which_nobody_looks_is_given_up(call, runner, monkeypatch):
+    monkeypatch.setattr(running, "AWAY_SECONDS", 0.5)
+    run = begin(call, "odd/slow steps=900")
+    found = runner.find(run["id"])
+    deadline = time.monotonic() + 120
+    while found.state != "ended" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert found.results[0].status == "cancelled"
+
+
+def test_runs_are_found_again_after_a_restart(call, registry, runner):
+    run = begin(call, "ddim steps=2", "odd/failing", metrics=["exact_error"])
+    before = ended(call, run)
+    again = {f.__name__: f for f in calls(registry, Runner(registry, "cpu", Shelf(runner.shelf.folder)))}
+    after = again["look_at"]({"id": run["id"]})
+    assert after["cells"]["0"] == {**before["cells"]["0"], "step": 0, "steps": 0}
+    assert after["cells"]["1"]["traceback"] == before["cells"]["1"]["traceback"]
+    assert (after["blocks"], after["noise"]) == (before["blocks"], before["noise"])
+    assert again["retry_cell"]({"id": run["id"], "key": run["key"], "cell": 1}) == {}
+    ended(again, run)
+
+
+def test_the_way_is_kept_in_a_few_frames(call):
+    run = begin(call, "ddim steps=100")
+    ended(call, run)
+    way = call["cell_way"]({"id": run["id"], "cell": 0})
+    levels = [frame["log_snr"] for frame in way["frames"]]
+    assert levels == sorted(levels)
+    assert running.FRAMES / 2 <= len(levels) <= running.FRAMES + 1
+    assert way["frames"][0]["nfe"] == 1
+    assert way["frames"][-1]["nfe"] == way["steps"] == 100
+    assert way["x0"].startswith("data:image/png;base64,")
+    assert "not kept" in call["cell_way"]({"id": run["id"], "cell": 5})["error"]
+
+
+def test_files_hold_the_comparison(call, runner):
+    run = begin(call, "ddim steps=2", prompt='dusk & <b>"dawn"</b>')
+    ended(call, run)
+    found = runner.find(run["id"])
+    name, kind, content = exports.file(found, runner.shelf, "png")
+    assert (name, kind) == ("dusk-b-dawn-b-gaussian.png", "image/png")
+    held = Comparison.model_validate_json(Image.open(io.BytesIO(content)).text["comparison"])
+    assert held.record["device"] == "cpu"
+    assert held.model_copy(update={"record": None}) == found.comparison.model_copy(update={"record": None})
+    _, _, archive = exports.file(found, runner.shelf, "zip")
+    names = set(zipfile.ZipFile(io.BytesIO(archive)).namelist())
+    assert names == {
+        "cells/00/0.png",
+        "cells/00/1.png",
+        "comparison.json",
+        "results.json",
+        "grid.png",
+        "report.html",
+    }
+    report = exports.file(found, runner.shelf, "report")[2].decode()
+    assert report.count("<img") == 2
+    assert "<b>" not in report
+    assert "http" not in report, "it needs nothing else"
+
+
+def test_code_makes_the_same_comparison(call):
+    line = "ddim steps=3 | cfg scale=2"
+    asked = {**ASK, "prompt": 'it\'s "dusk"', "seeds": "0..2,7", "alone": True, "metrics": ["exact_error"]}
+    code = call["as_code"]({**asked, "cards": [{"line": line}]})
+    names: dict[str, Any] = {}
+    exec(code["python"].replace("zoo.compare(", "(").replace("result.save", "str"), names)
+    from shlex import split
+
+    from zoo.cli import _parser
+    from zoo.commands.compare import _comparison
+
+    words = split(code["command"].replace("\\\n", " "))
+    arguments = _parser(words[3:]).parse_args(words[3:])
+    assert names["result"] == _comparison(arguments, Registry(safe_mode=True))
+    assert names["result"].seeds == (0, 1, 2, 7)
+
+
+@pytest.mark.parametrize("name", ["", "x", NAME, "../" + "a" * 21, "." * 24, "a" * 65, "a/b" * 8])
+def test_nothing_is_read_by_a_name_that_is_no_run(call, runner, name):
+    (runner.shelf.folder / "secret").mkdir()
+    for function in ("look_at", "cell_way", "export_run", "stop_run"):
+        assert "error" in call[function]({"id": name})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        [],
+        {},
+        {**ASK, "cards": "ddim"},
+        {**ASK, "cards": [{"line": "x" * 3000}]},
+        {**ASK, "cards": [{"line": "ddim"}] * 13},
+        {**ASK, "cards": []},
+        {**ASK, "model": "folder:/etc", "cards": [{"line": "ddim"}]},
+        {**ASK, "cards": [{"line": "ddim steps=1..20 eta=0..1..0.05"}]},
+        {**ASK, "seeds": "0..999", "cards": [{"line": "ddim"}]},
+    ],
+)
+def test_what_cannot_be_asked_is_answered_in_words(call, given):
+    reply = call["start_run"](given)
+    assert list(reply) == ["error"]
+    assert reply["error"]
+
+
+def test_names_cannot_be_guessed_and_old_runs_go(call, runner, tmp_path):
+    one, other = begin(call, "ddim steps=1"), begin(call, "ddim steps=1")
+    assert len({one["id"], other["id"], one["key"], other["key"]}) == 4
+    assert all(len(text) >= 24 for text in (one["id"], one["key"]))
+    ended(call, other)
+    import os
+
+    past = time.time() - (DAYS + 1) * 86400
+    os.utime(tmp_path / one["id"] / "page.json", (past, past))
+    (tmp_path / "not-a-run").mkdir()
+    Shelf(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {other["id"], "not-a-run"}
