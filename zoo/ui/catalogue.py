@@ -119,17 +119,15 @@ def _problems(grid: Grid, registry: Registry) -> dict[str, str]:
 
 def _plain(preset: presets.Preset, registry: Registry) -> bool:
     """Whether it asks nothing but a denoiser, so that every model can be expected to run it."""
+    roles: set[str] = set()
     try:
-        methods_ = [spot.method for line in preset.lines for spot in expand(line, registry).spots]
-        parts = [
-            part
-            for method in methods_
-            for sampler, rest in [resolve(method, registry)]
-            for part in (sampler, *rest)
-        ]
-        return {role for part in parts for role in part.requires()} <= {"denoiser"}
+        for line in preset.lines:
+            for spot in expand(line, registry).spots:
+                sampler, conditioners = resolve(spot.method, registry)
+                roles.update(sampler.requires(), *(conditioner.requires() for conditioner in conditioners))
     except Exception:  # a plugin's own code ran
         return False
+    return roles <= {"denoiser"}
 
 
 def _part(part: Any) -> dict[str, Any]:

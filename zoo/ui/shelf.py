@@ -19,6 +19,7 @@ from zoo.ui.runs import Run
 if TYPE_CHECKING:
     import torch
 
+    from zoo.cell import Status
     from zoo.frames import Frames
     from zoo.store import Store
 
@@ -164,7 +165,7 @@ def _result(folder: Path, index: int, comparison: Comparison, about: dict[str, A
     import torch
     from PIL import Image
 
-    status = about["status"] if about["status"] not in ("queued", "running") else "cancelled"
+    status: Status = about["status"] if about["status"] not in ("queued", "running") else "cancelled"
     images = None
     if status == "done":
         files = [folder / "cells" / f"{index:02d}" / f"{seed}.png" for seed in comparison.seeds]

@@ -4,7 +4,7 @@ const GAIN = 4; // differences are shown this many times larger
 const reading = { reference: "off", pixels: new Map() };
 
 function buildTools() {
-  reading.tools = h("div", { class: "z-tools", role: "toolbar", "aria-label": t("view") });
+  reading.tools = h("div", { class: "z-tools", role: "group", "aria-label": t("view") });
   reading.size = h("input", { type: "range", id: "size", min: 0, max: 2, step: 1, value: 1, oninput: () => setSize() });
   reading.select = h("select", { id: "difference", onchange: () => setReference(reading.select.value) });
   reading.lens = h("button", { type: "button", id: "magnifier", class: "z-tool", "aria-pressed": false, title: t("magnifier_note"), onclick: toggleLens, onkeydown: moveLens }, icon("lens"), t("magnifier"));

@@ -113,6 +113,7 @@ function apply(news) {
   if (status.text.textContent !== news.status) status.text.textContent = news.status;
   status.noise.hidden = !news.noise;
   status.hash.textContent = news.noise;
+  status.seconds.textContent = t("seconds_are", { what: t(current.comparison.timing === "alone" ? "alone_time" : "shared") });
   showProblem(news.problem);
   showNotices(news.notices);
   if (Object.keys(news.cells).length || ended) cellsChanged();
@@ -135,7 +136,8 @@ function buildStatus() {
   status.notices = h("div", { id: "notices", role: "status" });
   status.text = h("span", { id: "status", role: "status" });
   status.hash = h("code");
-  status.noise = h("span", { class: "zoo-noise", hidden: true }, t("same_noise"), " ", status.hash);
+  status.seconds = h("span");
+  status.noise = h("span", { class: "zoo-noise", hidden: true }, t("same_noise"), " ", status.hash, " · ", status.seconds);
   return [status.problem, status.notices, h("p", { class: "zoo-summary" }, status.text, status.noise)];
 }
 
