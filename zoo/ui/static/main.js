@@ -40,7 +40,7 @@ function showWelcome() {
   const { model, prompt, seeds } = welcome.comparison;
   fillForm({ model, prompt, seeds, cards: welcome.cards });
   showExamples(welcome.examples);
-  apply({ ...welcome, version: 0, state: "ended", status: t("welcome"), problem: "", notices: [] });
+  apply({ ...welcome, version: 0, state: "ended", status: t("welcome"), problem: status.problem.textContent, notices: [] });
 }
 
 function toggleSide() {
