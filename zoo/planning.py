@@ -109,7 +109,7 @@ def load_model(name: str, registry: Registry) -> Model:
     """
     if name.startswith("folder:"):
         path = Path(name.removeprefix("folder:"))
-        weights = [*path.glob("*/*.safetensors"), *path.glob("distilled/*/*.safetensors")]
+        weights = [*path.glob("*/*.safetensors"), *path.glob("*/*/*.safetensors")]
         newest = max((p.stat().st_mtime_ns for p in weights), default=0)
         with _building:
             return _folder_model(path, newest)
