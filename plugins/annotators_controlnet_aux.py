@@ -103,7 +103,9 @@ class Hed(AuxDetector):
     }
 
     class Params(AuxDetector.Params):
-        safe: bool = Field(False, title="Safe", description="round to a few levels, which hides the picture's texture")
+        safe: bool = Field(
+            False, title="Safe", description="round to a few levels, which hides the picture's texture"
+        )
         scribble: bool = Field(False, title="Scribble", description="thick strokes in place of soft edges")
 
 
@@ -175,7 +177,9 @@ class Mlsd(AuxDetector):
 
     class Params(AuxDetector.Params):
         thr_v: float = Field(0.1, ge=0, le=1, title="Score", description="least score of a line")
-        thr_d: float = Field(0.1, ge=0, le=20, title="Length", description="least length, as the network sees it")
+        thr_d: float = Field(
+            0.1, ge=0, le=20, title="Length", description="least length, as the network sees it"
+        )
 
 
 class OpenPose(AuxDetector):
@@ -250,7 +254,9 @@ class Zoe(AuxDetector):
     files: ClassVar = {"filename": annotators("ZoeD_M12_N.pt", "1.4 GB")}
 
     class Params(AuxDetector.Params):
-        gamma_corrected: bool = Field(False, title="Gamma", description="darken what is far, by the power 2.2")
+        gamma_corrected: bool = Field(
+            False, title="Gamma", description="darken what is far, by the power 2.2"
+        )
 
 
 class NormalBae(AuxDetector):
@@ -325,7 +331,9 @@ class Shuffle(AuxDetector):
     def call(self, network, seen):
         side = self.params.resolution
         with _numpy_seeded(self.params.seed):
-            return network(seen, f=self.params.f, detect_resolution=side, image_resolution=side, output_type="np")
+            return network(
+                seen, f=self.params.f, detect_resolution=side, image_resolution=side, output_type="np"
+            )
 
 
 class Teed(AuxDetector):
@@ -342,7 +350,9 @@ class Teed(AuxDetector):
     }
 
     class Params(AuxDetector.Params):
-        safe_steps: int = Field(2, ge=0, le=10, title="Levels", description="round to so many levels; 0 is not at all")
+        safe_steps: int = Field(
+            2, ge=0, le=10, title="Levels", description="round to so many levels; 0 is not at all"
+        )
 
 
 class Anyline(AuxDetector):

@@ -67,7 +67,9 @@ class HoughLines(OpenCVAnnotator):
         length: float = Field(
             0.15, gt=0, le=1, title="Least length", description="as a share of the shorter side"
         )
-        gap: float = Field(0.01, ge=0, le=1, title="Largest gap", description="as a share of the shorter side")
+        gap: float = Field(
+            0.01, ge=0, le=1, title="Largest gap", description="as a share of the shorter side"
+        )
 
     def draw(self, image):
         import cv2
@@ -132,14 +134,15 @@ class Threshold(OpenCVAnnotator):
 
 
 class SoftEdges(OpenCVAnnotator):
-    """How much the picture changes at each pixel, in grey: |∇ blur(x)|, the largest over channels.
+    """How much the picture changes from pixel to pixel, in grey: |∇ blur(x)|, the largest over channels.
 
-    Scaled so that the strongest hundredth is white, but never more than `gain` times, so that what is plain stays dark.
+    Multiplied so that the strongest hundredth is white, but never more than by `gain`, so that a plain picture stays
+    dark.
     """
 
     class Params(OpenCVAnnotator.Params):
         blur: float = Field(1.0, ge=0, le=20, title="Blur", description="standard deviation in pixels")
-        gain: float = Field(4.0, ge=1, le=100, title="Largest gain")
+        gain: float = Field(8.0, ge=1, le=100, title="Largest gain")
 
     def draw(self, image):
         import cv2
@@ -148,7 +151,7 @@ class SoftEdges(OpenCVAnnotator):
         picture = image.astype(np.float32)
         if self.params.blur:
             picture = cv2.GaussianBlur(picture, (0, 0), self.params.blur)
-        across, down = (cv2.Scharr(picture, cv2.CV_32F, *d, scale=1 / 16) for d in ((1, 0), (0, 1)))
+        across, down = (cv2.Scharr(picture, cv2.CV_32F, *d, scale=1 / 32) for d in ((1, 0), (0, 1)))
         change = np.hypot(across, down).max(axis=2)
         gain = min(self.params.gain, 255 / max(float(np.percentile(change, 99)), 1e-6))
         return (change * gain).clip(0, 255).astype(np.uint8)

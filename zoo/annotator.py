@@ -33,7 +33,7 @@ class Annotator:
         self.device = device
 
     def check(self) -> None:
-        """Refuse at once if something it needs is not here; imports and fetches nothing. By default it needs nothing.
+        """Refuse at once if something it needs is not here, before anything is fetched. By default it needs nothing.
 
         Raises:
             Unavailable: the message says what is missing, where it comes from and how to get it.

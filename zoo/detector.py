@@ -59,7 +59,9 @@ class Detector(Annotator):
 def seen_size(width: int, height: int, resolution: int) -> tuple[int, int]:
     """Width and height of what a detector sees."""
     factor = resolution / min(width, height)
-    sides = (STEP * max(1, round(min(side * factor, LONGEST * resolution) / STEP)) for side in (width, height))
+    sides = (
+        STEP * max(1, round(min(side * factor, LONGEST * resolution) / STEP)) for side in (width, height)
+    )
     return next(sides), next(sides)
 
 
@@ -70,6 +72,8 @@ def _brought_to(drawn: np.ndarray, width: int, height: int, lines: bool) -> np.n
     reduced = width * height < drawn.shape[0] * drawn.shape[1]
     if reduced and lines:
         across, down = -(-drawn.shape[1] // width), -(-drawn.shape[0] // height)
-        blocks = cv2.dilate(drawn, np.ones((down, across), np.uint8), anchor=(0, 0))  # the maximum from a pixel on
+        blocks = cv2.dilate(
+            drawn, np.ones((down, across), np.uint8), anchor=(0, 0)
+        )  # the maximum from a pixel on
         return cv2.resize(blocks, (width, height), interpolation=cv2.INTER_NEAREST)
     return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA if reduced else cv2.INTER_LINEAR)

@@ -14,9 +14,7 @@ from zoo.commands.options import plugin_options, registry_of
 
 def add(commands: Any) -> None:
     """Add the commands to the command line."""
-    annotate = commands.add_parser(
-        "annotate", help="turn a picture into a control map, such as its edges"
-    )
+    annotate = commands.add_parser("annotate", help="turn a picture into a control map, such as its edges")
     annotate.add_argument("image", metavar="IMAGE", help="a picture of any size and format")
     annotate.add_argument(
         "--annotator",
@@ -24,7 +22,9 @@ def add(commands: Any) -> None:
         default="canny",
         help="a name that `zoo annotators` lists, with parameters: 'canny low=50 high=150' (default: canny)",
     )
-    annotate.add_argument("--out", metavar="FILE", required=True, help="where the map goes, such as edges.png")
+    annotate.add_argument(
+        "--out", metavar="FILE", required=True, help="where the map goes, such as edges.png"
+    )
     annotate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     plugin_options(annotate)
     annotate.set_defaults(run=_annotate)
@@ -66,7 +66,9 @@ def _annotators(arguments: argparse.Namespace) -> int:
     specs = registry_of(arguments).annotators
     if arguments.json:
         fields = ("title", "summary", "needs")
-        listed = [{"name": n, **{field: getattr(spec, field) for field in fields}} for n, spec in specs.items()]
+        listed = [
+            {"name": n, **{field: getattr(spec, field) for field in fields}} for n, spec in specs.items()
+        ]
         print(json.dumps(listed, indent=2, ensure_ascii=False))
         return 0
     rows = [("name", "what", "needs"), *((n, spec.title, spec.needs or "–") for n, spec in specs.items())]
