@@ -123,9 +123,9 @@ class Engine:
         residuals, extra = control_residuals(cells, self._ask_control)
 
         def answer(part: slice) -> torch.Tensor:
-            if not residuals:
-                return network(rows[part], t[part], conditions[part])
-            return network(rows[part], t[part], conditions[part], [r[part] for r in residuals])
+            added = [[r[part] for r in residuals]] if residuals else []
+            answered: torch.Tensor = network(rows[part], t[part], conditions[part], *added)
+            return answered
 
         output = self._in_micro_batches(rows, answer)
         if output.shape != rows.shape:
@@ -164,7 +164,7 @@ class Engine:
             return torch.cat([residual.flatten(1) for residual in residuals], 1)
 
         flat = self._in_micro_batches(rows, answer)
-        parts = flat.split([shape.numel() for shape in shapes], 1)
+        parts = torch.split(flat, [shape.numel() for shape in shapes], 1)
         return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def _ask_classifier(self, cells: Sequence[Cell]) -> list[tuple[torch.Tensor, float]]:

@@ -22,21 +22,16 @@ class Network(Protocol):
     prediction: str
     """What it predicts: x0, eps, v or score."""
 
-    def __call__(
-        self,
-        x: torch.Tensor,
-        t: torch.Tensor,
-        conditions: Sequence[Any],
-        residuals: Sequence[torch.Tensor] = (),
-    ) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[Any]) -> torch.Tensor:
         """Answer a batch.
 
         Args:
             x: states, (rows, *shape), in this network's scaling.
             t: its name for the level of each row, (rows,).
             conditions: one per row, as `Model.condition` made them.
-            residuals: what control networks of the same model add, as they gave it; zero in rows without a control.
-                Left out unless some row has one, so that a network without controls need not take it.
+
+        Where some row is controlled, a fourth argument follows: what the model's control networks add, as they gave
+        it, 0 in all other rows. A network of a model without control networks need not take it.
 
         Returns:
             The raw output, (rows, *shape).

@@ -71,7 +71,9 @@ def _add(
     residuals: Sequence[torch.Tensor], answers: Sequence[torch.Tensor], asks: Sequence[ControlAsk]
 ) -> None:
     if [r.shape[1:] for r in residuals] != [answer.shape[1:] for answer in answers]:
-        raise ValueError("the control networks were not made for the same network: their residuals differ in shape")
+        raise ValueError(
+            "the control networks were not made for the same network: their residuals differ in shape"
+        )
     first = 0
     for asked in asks:
         n = len(asked.cell.seeds)

@@ -216,13 +216,13 @@ class UNet:
     ) -> torch.Tensor:
         rows = x.to(self.dtype, memory_format=torch.channels_last)
         text = torch.stack(list(conditions)).to(self.dtype)
-        *down, mid = [r.to(self.dtype, memory_format=torch.channels_last) for r in residuals] or [None]
+        added = [r.to(self.dtype, memory_format=torch.channels_last) for r in residuals]
         output: torch.Tensor = self.module(
             rows,
             t,
             encoder_hidden_states=text,
-            down_block_additional_residuals=tuple(down) or None,
-            mid_block_additional_residual=mid,
+            down_block_additional_residuals=tuple(added[:-1]) if added else None,
+            mid_block_additional_residual=added[-1] if added else None,
             return_dict=False,
         )[0]
         return output
