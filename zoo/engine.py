@@ -165,7 +165,7 @@ class Engine:
 
         flat = self._in_micro_batches(rows, answer)
         parts = torch.split(flat, [shape.numel() for shape in shapes], 1)
-        return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
+        return [part.view(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def _ask_classifier(self, cells: Sequence[Cell]) -> list[tuple[torch.Tensor, float]]:
         """∇_x log p(target | x) per cell, and the seconds it cost: the cell's share of the batch's rows."""

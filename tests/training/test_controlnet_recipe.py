@@ -48,10 +48,10 @@ class Plain:
 def trained(folder, tmp_path_factory) -> Path:
     """The folder of a run that took segmentation maps for what `Plain` gives."""
     out = tmp_path_factory.mktemp("control")
-    options = {"steps": 60, "batch_size": 16, "learning_rate": 1e-2, "ema": 0.9, "sample_every": 60}
+    options = {"steps": 40, "batch_size": 16, "learning_rate": 3e-2, "ema": 0.9, "sample_every": 40}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zoo.training.controlnet, "open_mapped", lambda recipe, seed: Plain())
-        train(tiny(folder, out, annotator="segmentation", checkpoint_every=60, **options))
+        train(tiny(folder, out, annotator="segmentation", checkpoint_every=40, **options))
     return out
 
 
@@ -64,14 +64,14 @@ def test_it_learns_to_obey(folder, trained):
     x0, _, maps = MappedBatches(Plain(), 32, range(1000, 1001), 0, 1)[0]
     x, t = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)), torch.full((32,), 999)
 
-    def loss(control):
+    def loss(control, maps=maps):
         down, mid = control(x, t, text, maps, return_dict=False)
         v = unet(x, t, text, down_block_additional_residuals=down, mid_block_additional_residual=mid).sample
         return (v + x0).square().mean()  # at the noisiest level v is −x0
 
     learned = ControlNetModel.from_pretrained(trained / "model", torch_dtype=torch.float32)
-    fresh = build_controlnet(unet)
-    assert loss(learned) < 0.7 * loss(fresh)
+    assert loss(learned) < 0.95 * loss(build_controlnet(unet))
+    assert loss(learned) < 0.95 * loss(learned, maps.roll(1, 0)), "it looks at the map that it is given"
 
 
 def test_what_is_written_controls(folder, trained, tmp_path):
@@ -90,7 +90,7 @@ def test_what_is_written_controls(folder, trained, tmp_path):
     assert (controlled.images - free.images).abs().max() > 0.01
     card = (trained / "model" / "README.md").read_text()
     assert "zoo train controlnet" in card and "--annotator segmentation" in card
-    assert Image.open(trained / "samples" / "step-000060.png").size == (8 * SIZE * 4, 3 * SIZE * 4)
+    assert Image.open(trained / "samples" / "step-000040.png").size == (8 * SIZE * 4, 3 * SIZE * 4)
 
 
 def test_resumed_training_equals_uninterrupted_training(folder, tmp_path):
