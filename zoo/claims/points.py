@@ -152,8 +152,10 @@ class Points:
 
     def _grouped(self, batches: Sequence[torch.Tensor]) -> torch.Tensor:
         """What was found batch by batch, all blocks of one before the next, as (G, n, …)."""
-        found = torch.stack(list(batches)).unflatten(0, (-1, self.blocks)).unflatten(2, (PARTS, -1))
-        return found.movedim(0, 2).flatten(2, 3).flatten(0, 1)
+        found = torch.stack(list(batches))
+        count, *rest = found.shape[1:]
+        apart = found.reshape(-1, self.blocks, PARTS, count // PARTS, *rest)
+        return apart.movedim(0, 2).flatten(2, 3).flatten(0, 1)
 
     def _path(self, line: str, block: int, batch: int) -> Path:
         return self.folder / self._name(line) / f"{block}-{batch:03d}.safetensors"
@@ -198,7 +200,8 @@ def _real(block: int, batch: int) -> torch.Tensor:
     ]
     images = np.stack([render(attributes, rng).image for attributes in asked])
     pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return score(pictures, asked)[0].unflatten(0, (-1, REAL))
+    features, _ = score(pictures, asked)
+    return features.reshape(-1, REAL, features.shape[1])
 
 
 @functools.cache
