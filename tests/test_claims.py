@@ -246,7 +246,7 @@ def test_a_run_judges_reports_and_says_what_it_could_not_measure(small, tmp_path
     )
     monkeypatch.setattr(running, "CLAIMS", claims)
     monkeypatch.setattr(
-        running, "CURVES", {"DDIM": ("ddim steps=1", "ddim steps=2"), "x": ("nowhere steps=3",)}
+        running, "CURVES", {"DDIM": ("ddim steps=1", "ddim steps=2"), "x": ("nowhere steps=4",)}
     )
     report = running.run("tinyworld", default_registry(), tmp_path / "points", True, "cpu", False)
     assert [finding.claim.text for finding in report.findings] == [claim.text for claim in claims[:3]]

@@ -107,10 +107,10 @@ def run(
     engine = Engine(chosen, resolve_dtype("auto", chosen))
     points = Points(model, registry, engine, folder, BLOCKS)
     claims = [claim for claim in CLAIMS if claim.quick or not quick]
-    lines = list(dict.fromkeys(line for claim in claims for line in claim.lines))
-    if not quick:
-        lines += [line for curve in CURVES.values() for line in curve if line not in lines]
-    reasons = {line: reason for line in lines if (reason := _impossible(model, registry, line))}
+    needed = dict.fromkeys(line for claim in claims for line in claim.lines)
+    drawn = dict.fromkeys(line for curve in CURVES.values() for line in curve)
+    reasons = {line: reason for line in needed | drawn if (reason := _impossible(model, registry, line))}
+    lines = needed if quick else needed | drawn
     costs = {line: _steps(points, line) for line in lines if line not in reasons}
     try:
         _measure(points, costs, batches, reasons, bar)
@@ -210,7 +210,7 @@ def _impossible(model: TextToPixels, registry: Registry, line: str) -> str:
         conditions = {PROMPT: caption(asked_for(0, 0)[0]), NEGATIVE: ""}
         return impossible(model, *resolve(Method.parse(line), registry), conditions)
     except ValueError as error:
-        return str(error)
+        return str(error).partition(" There are: ")[0]  # a list of all that exists is too long for a table
 
 
 def _steps(points: Points, line: str) -> int:
