@@ -4,6 +4,7 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, Field
 
+from zoo.pictures import PictureName
 from zoo.registry import Registry
 from zoo.ui import methods
 from zoo.ui.controls import control
@@ -78,3 +79,11 @@ def test_defaults_of_the_built_ins_are_what_a_line_without_them_means():
             assert about["title"]
             given = spec.params_model()(**{name: about["default"]})
             assert given == spec.params_model()(), f"{spec.name} {name}={about['default']}"
+
+
+def test_a_picture_is_uploaded():
+    class Controlled(BaseModel):
+        image: PictureName = Field("", title="Picture", description="what to follow")
+
+    about = control("image", Controlled.model_fields["image"])
+    assert (about["kind"], about["title"], about["default"]) == ("picture", "Picture", "")

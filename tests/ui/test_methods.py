@@ -85,3 +85,8 @@ def test_the_example_made_earlier_is_still_understood(registry):
     assert [one["line"] for one in welcome["cards"]] == welcome["comparison"]["cells"]
     assert not any(card(one["line"], registry)["problem"] for one in welcome["cards"])
     assert welcome["comparison"]["prompt"] in welcome["examples"]
+
+
+def test_a_title_names_no_picture(registry):
+    line = "ddim steps=5 | controlnet annotator=pose image=0123456789abcdef"
+    assert methods.title(line, registry) == "DDIM, 5 steps + ControlNet, control pose"

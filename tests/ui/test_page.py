@@ -8,7 +8,11 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from zoo.pictures import admit
 
 WAIT = 240_000
 """Milliseconds; much more than an idle machine needs."""
@@ -277,6 +281,31 @@ def test_pictures_are_read_side_by_side(skies):
     with skies.expect_download() as download:
         skies.click("#csv")
     assert "ddim steps=30,done,30," in download.value.path().read_text()
+
+
+def test_a_picture_is_uploaded_and_what_the_network_got_is_shown(page, tmp_path):
+    picture = tmp_path / "mine.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 20, 3), np.uint8)).save(picture)
+    page.select_option("#model", "odd/small")
+    lines(page, "ddim steps=2 | controlnet scale=0.5")
+    page.click("#method-1 .z-adjust")
+    page.set_input_files("#method-1 [data-place='1.image']", picture)
+    name, _ = admit(picture)
+    page.wait_for_function(
+        "expected => document.querySelector('#method-1 .z-line').value == expected",
+        arg=f"ddim steps=2 | controlnet scale=0.5 image={name}",
+    )
+    page.fill("#seeds", "0")
+    compare(page, done=1)
+    assert page.inner_text(".zoo-nfe") == "4 NFE"
+    assert page.inner_text(".zoo-maps figcaption") == "control: canny"
+    with page.expect_download() as download:
+        page.click("#download")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert {f"pictures/{name}.png", "cells/00/map-canny.png"} <= set(archive.namelist())
+    page.reload()
+    page.wait_for_selector(".zoo-maps img")
+    compare(page, done=1)
 
 
 def test_the_plugins_tab_shows_the_damaged_one(page):

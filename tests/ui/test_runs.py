@@ -27,7 +27,7 @@ NAME = "A" * 24
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     folder = tmp_path_factory.mktemp("plugins")
-    (folder / "odd.py").write_text(PLUGIN)
+    (folder / "odd.py").write_text(PLUGIN.replace("FOLDER", "None"))
     return Registry(folder)
 
 

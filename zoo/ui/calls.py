@@ -12,13 +12,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zoo.comparison import MAX_CELLS, Comparison
+from zoo.pictures import admit
 from zoo.planning import impossible, load_model, resolve
 from zoo.registry import Registry
 from zoo.sampler import NEGATIVE, PROMPT
+from zoo.sheet import data_uri
 from zoo.ui import exports
 from zoo.ui.catalogue import card
 from zoo.ui.presets import known
-from zoo.ui.request import Asked, Card, comparison_from, sentence
+from zoo.ui.request import MAX_UPLOAD, Asked, Card, comparison_from, sentence, uploaded
 from zoo.ui.running import Runner
 from zoo.ui.runs import Run, blocks_of
 from zoo.ui.shelf import DAYS
@@ -45,6 +47,12 @@ class _Named(BaseModel):
     kind: str = Field("", max_length=16)
 
 
+class _Upload(BaseModel):
+    """A picture that a method shall follow."""
+
+    uri: str = Field(max_length=MAX_UPLOAD)
+
+
 def calls(registry: Registry, runner: Runner) -> list[Call]:
     """The functions, by the names under which the script calls them."""
 
@@ -52,6 +60,16 @@ def calls(registry: Registry, runner: Runner) -> list[Call]:
         """A method line, checked and taken apart."""
         asked = Card.model_validate(data)
         return card(asked.line, registry, asked.swap)
+
+    def keep_picture(data: Any) -> dict[str, Any]:
+        """The name that methods call an uploaded picture, and itself as they see it; nothing is kept here."""
+        asked = _Upload.model_validate(data)
+        try:
+            content = base64.b64decode(asked.uri.rpartition(",")[2], validate=True)
+        except ValueError:
+            raise ValueError("What was sent is no data URI (data:image/png;base64,…).") from None
+        name, png = admit(content)
+        return {"name": name, "uri": data_uri(png)}
 
     def start_run(data: Any) -> dict[str, Any]:
         """Begin a comparison; the answer is all there is of it, with the key to cancel it."""
@@ -110,6 +128,7 @@ def calls(registry: Registry, runner: Runner) -> list[Call]:
         _guarded(call)
         for call in (
             read_card,
+            keep_picture,
             start_run,
             look_at,
             stop_run,
@@ -144,8 +163,17 @@ def facts(name: str, registry: Registry) -> dict[str, Any]:
 
 def _comparison(asked: Asked, registry: Registry) -> tuple[Comparison, list[dict[str, Any]]]:
     lines, blocks = blocks_of(asked, registry)
+    lines, pictures = uploaded(lines, asked.pictures, registry)
     comparison = comparison_from(
-        asked.model, asked.prompt, asked.negative, asked.seeds, lines, registry, asked.alone, asked.metrics
+        asked.model,
+        asked.prompt,
+        asked.negative,
+        asked.seeds,
+        lines,
+        registry,
+        asked.alone,
+        asked.metrics,
+        pictures,
     )
     return comparison, blocks
 

@@ -9,17 +9,18 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from zoo.pictures import is_picture
 from zoo.ui.methods import written
 
 Control = dict[str, Any]
-"""name, title, help, kind (slider, number, switch, choice or text), default, and what the kind needs besides."""
+"""name, title, help, kind (slider, number, switch, choice, picture or text), default, and what else it needs."""
 
 
 def control(name: str, field: FieldInfo) -> Control:
     """The control that fits a field.
 
-    A bounded number gets a slider, another number a number field, a choice a menu, a truth value a switch, and
-    everything else a text field, which pydantic reads like a value on the command line.
+    A bounded number gets a slider, another number a number field, a choice a menu, a truth value a switch, a picture
+    an upload, and everything else a text field, which pydantic reads like a value on the command line.
     """
     default = field.get_default(call_default_factory=True)
     about: Control = {
@@ -29,6 +30,8 @@ def control(name: str, field: FieldInfo) -> Control:
         "kind": "text",
         "default": "" if default is None else written(default),
     }
+    if is_picture(field):
+        return about | {"kind": "picture"}
     kind = _unwrapped(field.annotation)
     if kind is bool:
         return about | {"kind": "switch"}

@@ -154,7 +154,7 @@ def _zip(run: Run, shelf: Shelf) -> bytes:
     folder = shelf.folder / run.id
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.glob("cells/*/*.png")):
+        for path in sorted([*folder.glob("cells/*/*.png"), *folder.glob("pictures/*.png")]):
             archive.write(path, path.relative_to(folder).as_posix())
         archive.writestr("comparison.json", run.comparison.model_dump_json(indent=2))
         archive.writestr("results.json", results_json(run.result))

@@ -12,6 +12,7 @@ SCRIPTS = (
     "form.js",
     "cards.js",
     "controls.js",
+    "uploads.js",
     "cells.js",
     "grid.js",
     "run.js",

@@ -115,6 +115,7 @@ class Run:
             if version <= 0:
                 news["comparison"] = self.comparison.model_dump(mode="json", exclude={"record"})
                 news["blocks"] = self.blocks
+                news["pictures"] = {name: data_uri(png) for name, png in self.comparison.pictures.items()}
             return news
 
     def _cell(
@@ -137,6 +138,7 @@ class Run:
             "traceback": result.traceback,
             "metrics": [_score(name, score) for name, score in result.metrics.items()],
             "images": uris(pictures) if pictures is not None else [],
+            "maps": {name: uris((pixels * 2 - 1)[None])[0] for name, pixels in result.maps.items()},
             "way": index in self.ways,
         }
 

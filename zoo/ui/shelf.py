@@ -76,9 +76,7 @@ class Shelf:
         if folder is None:
             return None
         try:
-            comparison = Comparison.model_validate_json(
-                (folder / "comparison.json").read_text(encoding="utf-8")
-            )
+            comparison = Comparison.load(folder / "comparison.json")
             about = json.loads((folder / "page.json").read_text(encoding="utf-8"))
             return Run(
                 id=name,
@@ -161,16 +159,15 @@ def way_as_json(way: Frames) -> dict[str, Any]:
 
 def _result(folder: Path, index: int, comparison: Comparison, about: dict[str, Any]) -> CellResult:
     """A cell as it was written; one that was under way then is cancelled now."""
-    import numpy as np
     import torch
-    from PIL import Image
 
+    files = sorted(folder.glob(f"cells/{index:02d}/map-*.png"))
+    maps = {file.stem.removeprefix("map-"): (_pixels(file) + 1) / 2 for file in files}
     status: Status = about["status"] if about["status"] not in ("queued", "running") else "cancelled"
     images = None
     if status == "done":
         files = [folder / "cells" / f"{index:02d}" / f"{seed}.png" for seed in comparison.seeds]
-        pixels = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        images = torch.stack([_pixels(file) for file in files])
     return CellResult(
         about["method"],
         status,
@@ -181,7 +178,17 @@ def _result(folder: Path, index: int, comparison: Comparison, about: dict[str, A
         error=about["error"],
         traceback=about["traceback"],
         metrics={name: _score(score) for name, score in about["metrics"].items()},
+        maps=maps,
     )
+
+
+def _pixels(file: Path) -> torch.Tensor:
+    """A picture as it was before it was written, (3, H, W) within [-1, 1], but for the rounding to 8 bits."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    return torch.from_numpy(np.array(Image.open(file).convert("RGB"))).permute(2, 0, 1).float() / 127.5 - 1
 
 
 def _score(about: dict[str, Any]) -> Score | NoScore:

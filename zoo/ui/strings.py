@@ -46,6 +46,8 @@ PAGE: Mapping[str, str] = {
     "sweep": "Several values of {title}: a list 5,10,20 or a range first..last..step",
     "sweep_short": "grid",
     "unsweep": "One value of {title}",
+    "control_map": "control: {name}",
+    "no_picture": "no picture yet",
     "swap": "Swap rows and columns",
     "grid_of": "{n} cells: {axes}",
     "across": "{title} across",

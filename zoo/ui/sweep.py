@@ -103,7 +103,11 @@ def _title(field: FieldInfo | None, name: str) -> str:
 
 def _values(text: str, name: str, field: FieldInfo | None) -> tuple[str, ...]:
     """The several values that a text stands for; none if it is one value."""
-    if field is None or control(name, field)["kind"] == "text" or not ("," in text or ".." in text):
+    if (
+        field is None
+        or control(name, field)["kind"] in ("text", "picture")
+        or not ("," in text or ".." in text)
+    ):
         return ()
     values: list[str] = []
     for piece in text.split(","):

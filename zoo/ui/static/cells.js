@@ -18,6 +18,8 @@ function buildCell(index, seeds, corner) {
   }
   view.why = h("div", { class: "zoo-why", hidden: true });
   view.fill = h("i");
+  // What control networks got comes with the first news; its place is kept from the beginning.
+  view.maps = h("div", { class: "zoo-maps", hidden: !/\bimage=[0-9a-f]{16}/.test(current.cells[index].line) });
   view.bar = h("div", { class: "zoo-bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": "" }, view.fill);
   view.state = h("span", { class: "zoo-state" });
   view.nfe = h("span", { class: "zoo-nfe" });
@@ -37,6 +39,7 @@ function buildCell(index, seeds, corner) {
       view.why,
     ),
     view.bar,
+    view.maps,
     corner ? h("header", {}, h("b", { class: "z-number-badge" }, index + 1), h("h3", { title: corner.line }, corner.title)) : null,
     h("footer", {}, view.state, view.nfe, view.time, view.reading, view.retry),
     view.scores,
@@ -61,6 +64,7 @@ function showCell(view, cell) {
   showScores(view, cell);
   view.retry.hidden = !(["failed", "cancelled"].includes(cell.status) && mayChange());
   view.retry.lastChild.textContent = t(cell.status === "failed" ? "retry" : "run_again");
+  showMaps(view, cell);
   view.details.hidden = !cell.traceback;
   if (view.trace.textContent !== cell.traceback) view.trace.textContent = cell.traceback;
 }
@@ -75,6 +79,15 @@ function showPicture(tile, source, cell) {
     // Small pictures are enlarged by a whole factor, so that all their pixels are equally large.
     tile.button.style.setProperty("--px", tile.img.naturalWidth < 64 ? `${tile.img.naturalWidth}px` : "1px");
   };
+}
+
+function showMaps(view, cell) {
+  const maps = Object.entries(cell.maps);
+  if (!maps.length || view.maps.childElementCount === maps.length) return;
+  view.maps.hidden = false;
+  view.maps.replaceChildren(
+    ...maps.map(([name, uri]) => h("figure", {}, h("img", { src: uri, alt: t("control_map", { name }) }), h("figcaption", {}, t("control_map", { name })))),
+  );
 }
 
 function showProgress(view, cell) {

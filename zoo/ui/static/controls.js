@@ -23,7 +23,7 @@ const isSwept = (value) => /,|\.\./.test(value);
 function sweptNames(card) {
   return card.parts.flatMap((part, place) =>
     part.params
-      .filter(([name, value]) => isSwept(value) && spec(card, place)?.controls.find((c) => c.name === name)?.kind !== "text")
+      .filter(([name, value]) => isSwept(value) && spec(card, place)?.controls.find((c) => c.name === name)?.kind !== "text" && spec(card, place).controls.find((c) => c.name === name)?.kind !== "picture")
       .map(([name]) => `${place}.${name}`),
   );
 }
@@ -114,7 +114,7 @@ function controlRow(card, place, control) {
     first.setAttribute("aria-invalid", key in card.problems);
   });
   const grid =
-    control.kind === "text"
+    control.kind === "text" || control.kind === "picture"
       ? null
       : h(
           "button",
@@ -192,6 +192,7 @@ function valueInput(card, place, control) {
     card.setters.push(() => (select.value = valueOf(card, place, control)));
     return select;
   }
+  if (control.kind === "picture") return pictureInput(card, place, control);
   if (control.kind === "switch") {
     const box = h("input", { ...at, type: "checkbox", onchange: () => given(box.checked) });
     card.setters.push(() => (box.checked = valueOf(card, place, control) === "true"));

@@ -68,6 +68,7 @@ function asked() {
     alone: alone.checked,
     metrics: metrics.map((tick) => tick.firstChild).filter((box) => box.checked).map((box) => box.value),
     cards: chosenCards(),
+    pictures: chosenPictures(),
   };
 }
 

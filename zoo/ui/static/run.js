@@ -56,6 +56,7 @@ async function openRun(id) {
   try {
     const news = await ask("look_at", { id, since: 0 });
     Object.assign(current, { id, key: knownKey(id), version: 0 });
+    for (const [name, uri] of Object.entries(news.pictures)) uploads.set(name, uri);
     const { model, prompt, negative, seeds, timing, metrics } = news.comparison;
     fillForm({ model, prompt, negative, seeds, metrics, alone: timing === "alone", cards: news.blocks.map(({ line, swap }) => ({ line, swap })) });
     apply(news);
@@ -102,6 +103,7 @@ function apply(news) {
     current.comparison = news.comparison;
     current.blocks = news.blocks;
     current.cells = Object.values(news.cells);
+    for (const [name, uri] of Object.entries(news.pictures)) uploads.set(name, uri);
     forgetReading();
     layOut(current.blocks, current.cells, current.comparison.seeds);
   }
