@@ -1,7 +1,7 @@
 // What it cost and how good it is: a plot that fills as cells finish, and a table to sort and take along.
 
 const charts = { sort: { column: 0, down: false } };
-const PLOT = { width: 640, height: 300, left: 56, right: 16, top: 14, bottom: 44 };
+const PLOT = { height: 280, left: 52, right: 16, top: 14, bottom: 44 };
 
 function buildCharts() {
   charts.x = h("select", { id: "plot-x", onchange: drawPlot });
@@ -74,7 +74,8 @@ async function drawPlot() {
 }
 
 function plotOf(points) {
-  const { width, height, left, right, top, bottom } = PLOT;
+  const { height, left, right, top, bottom } = PLOT;
+  const width = Math.max(280, charts.plot.clientWidth || 560); // as many units as pixels, so that words keep their size
   const x = scale(points.map((p) => p.x), left, width - right, true);
   const y = scale(points.map((p) => p.y), height - bottom, top, false);
   const made = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": t("plot") });
