@@ -40,8 +40,8 @@ PRESETS = (
     ),
     Preset(
         "What guidance buys",
-        "More guidance follows the prompt more closely, and draws more alike.",
-        ("ddim steps=15", "ddim steps=15 | cfg scale=1.5,3,6,12"),
+        "More guidance follows the prompt more closely, and draws more alike; 1 is none.",
+        ("ddim steps=15 | cfg scale=1,2,4,8",),
         "0..3",
     ),
     Preset(

@@ -1,11 +1,11 @@
 // What it cost and how good it is: a plot that fills as cells finish, and a table to sort and take along.
 
-const charts = { sort: { column: 0, down: false } };
+const charts = { sort: { column: 0, down: false }, picked: null };
 const PLOT = { height: 280, left: 52, right: 16, top: 14, bottom: 44 };
 
 function buildCharts() {
   charts.x = h("select", { id: "plot-x", onchange: drawPlot });
-  charts.y = h("select", { id: "plot-y", onchange: drawPlot });
+  charts.y = h("select", { id: "plot-y", onchange: () => ((charts.picked = charts.y.value), drawPlot()) });
   fillSelect(charts.x, [["nfe", t("plot_nfe")], ["seconds", t("plot_seconds")]], "nfe");
   charts.plot = h("div", { class: "z-plot" });
   charts.note = h("p", { class: "z-small" });
@@ -31,7 +31,8 @@ function updateCharts() {
   const reference = likelyReference();
   const options = names.map((name) => [`metric:${name}`, name]);
   if (reference !== null) options.push(["difference", t("plot_difference", { title: current.cells[reference].title })]);
-  const chosen = options.some(([value]) => value === charts.y.value) ? charts.y.value : options[0]?.[0];
+  // A metric as soon as there is one, unless somebody picked something else.
+  const chosen = options.some(([value]) => value === charts.picked) ? charts.picked : options[0]?.[0];
   fillSelect(charts.y, options, chosen);
   drawPlot();
   drawTable();

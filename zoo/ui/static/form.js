@@ -28,7 +28,7 @@ function buildForm() {
       "div",
       { class: "z-more-fields" },
       field(t("negative"), negative, t("negative_hint")),
-      h("label", { class: "z-tick" }, alone, t("alone"), h("small", {}, t("alone_hint"))),
+      h("label", { class: "z-tick" }, alone, h("span", {}, t("alone"), h("small", {}, t("alone_hint")))),
       h("fieldset", { id: "metrics" }, h("legend", {}, t("metrics"), h("small", {}, " " + t("metrics_hint"))), metrics),
     ),
   );
