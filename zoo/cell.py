@@ -6,7 +6,7 @@ import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -18,6 +18,20 @@ from zoo.sampler import ClassQuery, Queries, Query, Sampler
 from zoo.schedule import Level, Levels
 
 Status = Literal["queued", "running", "done", "failed", "cancelled", "na"]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """The last question of a cell on latents, after its sampler's: "what picture is this?"
+
+    Attributes:
+        x: the finished sample, (n, *shape).
+        role: which of the model's networks is asked.
+    """
+
+    x: torch.Tensor
+    role: str = "decoder"
+    evaluations: ClassVar[int] = 1
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,7 @@ class Cell:
         nfe: network evaluations per image so far, by role, counted where the network is called.
         seconds: this cell's share of the batches it was in, plus its own time between them.
         samples: the finished sample, (n, *shape); None before.
+        images: what the model's decoder made of it, (n, 3, H, W) within [-1, 1]; None where it has none.
         preview: the last predicted x0, (n, *shape).
     """
 
@@ -68,10 +83,11 @@ class Cell:
         self.levels: Levels | None = None
         self.noise_hash = ""
         self.samples: torch.Tensor | None = None
+        self.images: torch.Tensor | None = None
         self.preview: torch.Tensor | None = None
         self.error = ""
         self.traceback = ""
-        self.query: Query | ClassQuery | None = None
+        self.query: Query | ClassQuery | Decoding | None = None
         self._queries: Queries | None = None
 
     @property
@@ -102,7 +118,12 @@ class Cell:
         if isinstance(answer, Prediction):
             self.preview = answer.x0
         self.nfe[self.query.role] += self.query.evaluations
-        self._advance(answer)
+        if isinstance(self.query, Decoding):
+            assert isinstance(answer, torch.Tensor)
+            self.images = answer
+            self._finish()
+        else:
+            self._advance(answer)
 
     def fail(self, error: BaseException) -> None:
         """End this cell with an error; whatever it has cost and shown so far is kept."""
@@ -146,12 +167,19 @@ class Cell:
         except StopIteration as stop:
             try:
                 self.samples = self._checked_samples(stop.value)
-                self.step, self.status = self.steps, "done"
-                self._close()
+                self.step = self.steps
+                if "decoder" in self.model.roles:
+                    self.query = Decoding(self.samples)
+                else:
+                    self._finish()
             except Exception as error:
                 self.fail(error)
         except (Exception, SystemExit) as error:  # a plugin that calls sys.exit ends its own cell only
             self.fail(error)
+
+    def _finish(self) -> None:
+        self.status = "done"
+        self._close()
 
     def _check_query(self, query: Any) -> None:
         expected = (len(self.seeds), *self.model.shape)
@@ -206,6 +234,6 @@ class Cell:
 
 
 def required_roles(sampler: Sampler, conditioners: Sequence[Conditioner]) -> tuple[str, ...]:
-    """The networks that a method asks, each once."""
+    """The networks that a method asks, each once; the decoder, which none does, is not among them."""
     roles = [*sampler.requires(), *(role for c in conditioners for role in c.requires())]
     return tuple(dict.fromkeys(roles))

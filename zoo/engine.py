@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from zoo.cell import Cell, required_roles
-from zoo.model import Classifier, Model, Network
+from zoo.cell import Cell, Decoding, required_roles
+from zoo.memory import out_of_memory, shelf
+from zoo.model import Classifier, Decoder, Model, Network
 from zoo.prediction import Prediction, to_eps, to_x0
 from zoo.sampler import PROMPT, ClassQuery, Query
 from zoo.schedule import Level
@@ -64,7 +65,8 @@ class Engine:
             if cell.status != "queued":
                 continue
             try:
-                for role in required_roles(cell.sampler, cell.conditioners):
+                decoder = ("decoder",) if "decoder" in cell.model.roles else ()
+                for role in (*required_roles(cell.sampler, cell.conditioners), *decoder):
                     cell.model.network(role, self.place(cell.model), self.dtype)
                 for text in cell.conditions.values():
                     self._condition(cell.model, text)
@@ -88,7 +90,8 @@ class Engine:
             cell.cancel()
 
     def _answer(self, cells: Sequence[Cell]) -> None:
-        ask = self._ask_classifier if isinstance(cells[0].query, ClassQuery) else self._ask
+        asks = {ClassQuery: self._ask_classifier, Decoding: self._ask_decoder}
+        ask: Callable[[Sequence[Cell]], Any] = asks.get(type(cells[0].query), self._ask)
         try:
             replies: Sequence[tuple[Prediction | torch.Tensor, float]] = ask(cells)
         except Exception as error:
@@ -120,7 +123,13 @@ class Engine:
                     conditions.extend([self._condition(model, cell.conditions[name])] * len(x))
         rows = torch.cat(states)
         t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
-        output = self._in_micro_batches(rows, lambda part: network(rows[part], t[part], conditions[part]))
+        output = self._in_micro_batches(
+            model, rows, lambda part: network(rows[part], t[part], conditions[part])
+        )
+        share = None
+        if model.learns_variance(role) and output.shape[1] == 2 * rows.shape[1]:
+            output, v = output.chunk(2, 1)
+            share = (v + 1) / 2
         if output.shape != rows.shape:
             raise ValueError(f"the network answered {tuple(output.shape)} to rows {tuple(rows.shape)}")
         predictions = []
@@ -128,11 +137,16 @@ class Engine:
         for cell, ws in zip(cells, weights, strict=True):
             n = len(cell.seeds)
             outputs = [output[first + i * n : first + (i + 1) * n] for i in range(len(ws))]
+            prediction = _prediction(model, network, _query(cell), outputs, ws)
+            if share is not None:  # guidance leaves it alone: it is the prompt's own
+                own = first + n * _place_of_prompt(_query(cell))
+                prediction = _with_share(prediction, share[own : own + n])
+            predictions.append(prediction)
             first += len(ws) * n
-            predictions.append(_prediction(model, network, _query(cell), outputs, ws))
-        share = (time.perf_counter() - started) / len(times)
+        seconds = (time.perf_counter() - started) / len(times)
         return [
-            (p, share * len(ws) * len(c.seeds)) for p, ws, c in zip(predictions, weights, cells, strict=True)
+            (p, seconds * len(ws) * len(c.seeds))
+            for p, ws, c in zip(predictions, weights, cells, strict=True)
         ]
 
     def _ask_classifier(self, cells: Sequence[Cell]) -> list[tuple[torch.Tensor, float]]:
@@ -153,14 +167,29 @@ class Engine:
         t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
         indices = torch.tensor(targets, device=rows.device)
         gradient = self._in_micro_batches(
-            rows, lambda part: class_gradient(network, rows[part], t[part], indices[part])
+            model, rows, lambda part: class_gradient(network, rows[part], t[part], indices[part])
         )
         share = (time.perf_counter() - started) / len(times)
         parts = torch.split(gradient, [len(x) for x in states])
         return [(scale * part, share * len(part)) for scale, part in zip(scales, parts, strict=True)]
 
-    def _in_micro_batches(self, x: torch.Tensor, answer: Callable[[slice], torch.Tensor]) -> torch.Tensor:
-        """The answers to all rows of x, some rows at a time; when memory runs out, fewer."""
+    def _ask_decoder(self, cells: Sequence[Cell]) -> list[tuple[torch.Tensor, float]]:
+        """The pictures of each cell's sample, on the CPU, and the seconds they cost."""
+        started = time.perf_counter()
+        model = cells[0].model
+        decoder: Decoder = model.network("decoder", self.place(model), self.dtype)
+        samples = [cell.query.x for cell in cells if isinstance(cell.query, Decoding)]
+        pictures = decoder(torch.cat(samples))
+        _wait_for(pictures.device)
+        seconds = time.perf_counter() - started
+        self.network_seconds += seconds
+        parts = torch.split(pictures.float().cpu(), [len(x) for x in samples])
+        return [(part, seconds * len(part) / len(pictures)) for part in parts]
+
+    def _in_micro_batches(
+        self, model: Model, x: torch.Tensor, answer: Callable[[slice], torch.Tensor]
+    ) -> torch.Tensor:
+        """The answers to all rows of x, some rows at a time; when memory runs out, without other models, then fewer."""
         outputs, first = [], 0
         while first < len(x):
             chunk = slice(first, first + self.max_rows)
@@ -170,7 +199,8 @@ class Engine:
                 outputs.append(answer(chunk).to(x.dtype))
                 _wait_for(x.device)
             except (MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error) or self.max_rows == 1:
+                last = self.max_rows == 1 and not shelf.holds_others(x.device, model)
+                if not out_of_memory(error) or last:
                     raise
                 short_of_memory = True
             finally:
@@ -179,7 +209,8 @@ class Engine:
                 first = chunk.stop
                 continue
             # Only here, with the error gone, is the memory of the failed pass free again.
-            self.max_rows = max(1, min(self.max_rows, len(x) - first) // 2)
+            if not shelf.release(x.device, keep=model):
+                self.max_rows = max(1, min(self.max_rows, len(x) - first) // 2)
             if x.device.type == "cuda":
                 torch.cuda.empty_cache()
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
@@ -309,6 +340,17 @@ def _weighted(outputs: Sequence[torch.Tensor], weights: Sequence[float]) -> torc
     return total
 
 
+def _place_of_prompt(query: Query) -> int:
+    """Which of the terms that have weight is the prompt; the first if none is."""
+    names = [name for name, weight in query.terms.items() if weight != 0]
+    return names.index(PROMPT) if PROMPT in names else 0
+
+
+def _with_share(prediction: Prediction, share: torch.Tensor) -> Prediction:
+    unguided = prediction.unguided and replace(prediction.unguided, variance_share=share)
+    return replace(prediction, variance_share=share, unguided=unguided)
+
+
 def _query(cell: Cell) -> Query:
     assert isinstance(cell.query, Query)
     return cell.query
@@ -320,10 +362,3 @@ def _wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    message = str(error).lower()
-    return "out of memory" in message or "not enough memory" in message or "can't allocate memory" in message

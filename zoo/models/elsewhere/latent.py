@@ -1,0 +1,137 @@
+"""Latent models: what all with an auto-encoder share, and Stable Diffusion 1.x and 2.x.
+
+Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Models", arXiv:2112.10752.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from zoo.models.elsewhere.base import ModelFromElsewhere, hosted
+from zoo.models.elsewhere.decoder import LatentDecoder, LinearPreview
+from zoo.models.elsewhere.parts import CONFIG, TRANSFORMERS, Training, Weights, square, variant_of
+from zoo.models.elsewhere.safety import SafetyChecker
+from zoo.models.elsewhere.source import Source
+from zoo.models.elsewhere.text import TextEncoder
+from zoo.schedule import Schedule
+
+
+class LatentModel(ModelFromElsewhere):
+    """A denoiser of latents and the auto-encoder that they belong to.
+
+    Args:
+        source: the files.
+        part: the denoiser's.
+    """
+
+    roles: tuple[str, ...] = ("denoiser", "decoder")
+
+    def __init__(self, source: Source, part: str) -> None:
+        super().__init__(source)
+        self.config = source.json(f"{part}/{CONFIG}")
+        self._part = part
+        self.shape = (self.config["in_channels"], *square(self.config, self.name))
+        self.part("vae", "AutoencoderKL")
+        self.weights = {role: Weights.find(source, self._folder(role)) for role in ("denoiser", "decoder")}
+        self.training = Training.read(source)
+        self.schedule: Schedule = self.training.schedule
+        self._preview: LinearPreview | None = None
+        self.checked = hosted() and self.has_part("safety_checker")
+        if self.checked:
+            Weights.find(source, "safety_checker", TRANSFORMERS)
+
+    def load(self, role: str, device: torch.device, dtype: torch.dtype) -> Any:
+        if role == "decoder":
+            return self._load_decoder(device, dtype)
+        return self._load_network(role, device, dtype)
+
+    @abstractmethod
+    def _load_network(self, role: str, device: torch.device, dtype: torch.dtype) -> Any:
+        """Load the network of any role but the decoder's."""
+
+    def _load_decoder(self, device: torch.device, dtype: torch.dtype) -> LatentDecoder:
+        """In single precision where half is asked for, since some overflow in it; its preview is fitted along."""
+        from diffusers import AutoencoderKL
+
+        safe = torch.float32 if dtype == torch.float16 else dtype
+        weights = Weights.find(self.source, "vae", variant=variant_of(dtype))
+        checker = SafetyChecker(self.source, device) if self.checked else None
+        decoder = LatentDecoder(weights.diffusers(AutoencoderKL, safe).to(device), checker)
+        if self._preview is None:
+            self._preview = LinearPreview.fit(decoder, self.shape[0], device)
+        return decoder
+
+    def size(self, role: str, dtype: torch.dtype) -> int:
+        return self.weights[role].size(dtype) if role in self.weights else 0
+
+    def prediction_kind(self, role: str) -> str:
+        return "" if role == "decoder" else self.training.prediction
+
+    def project(self, x0: torch.Tensor, threshold: str | float) -> torch.Tensor:
+        """As it is: latents have no range."""
+        return x0
+
+    def pictures(self, x: torch.Tensor) -> torch.Tensor:
+        """A linear map of the latents, at their own size; grey where a safety checker is still to see the picture."""
+        if self.checked:
+            return torch.zeros(len(x), 3, *self.shape[1:])
+        if self._preview is None:
+            self.network("decoder", x.device, torch.float32)
+        assert self._preview is not None
+        return self._preview(x)
+
+    def _folder(self, role: str) -> str:
+        return {"denoiser": self._part, "decoder": "vae"}[role]
+
+
+class StableDiffusion(LatentModel):
+    """Text to latents to pictures; eps- or v-prediction, as its scheduler says."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source, "unet")
+        self.part("unet", "UNet2DConditionModel")
+        if self.config.get("addition_embed_type") is not None or self.shape[0] != 4:
+            raise ValueError(
+                f"{self.name}: its U-Net has {self.shape[0]} channels and addition_embed_type "
+                f"{self.config.get('addition_embed_type')!r}; only text to image with 4 and none is known here"
+            )
+        self.part("text_encoder", "CLIPTextModel")
+        self.part("tokenizer", "CLIPTokenizer", "CLIPTokenizerFast")
+        self.text = TextEncoder(source)
+
+    def condition(self, text: str, device: torch.device) -> torch.Tensor:
+        """CLIP's embedding of the prompt, (tokens, width)."""
+        return self.text.encode(text, device)
+
+    def notices(self, text: str) -> list[str]:
+        cut = self.text.cut(text)
+        said = f"{self.title} reads the first {self.text.room} tokens of a prompt; left out: {cut}."
+        return super().notices(text) + ([said] if cut else [])
+
+    def examples(self) -> list[str]:
+        return ["a photograph of an astronaut riding a horse", "a watercolour of a lighthouse in a storm"]
+
+    def _load_network(self, role: str, device: torch.device, dtype: torch.dtype) -> Any:
+        from diffusers import UNet2DConditionModel
+
+        weights = Weights.find(self.source, "unet", variant=variant_of(dtype))
+        module = weights.diffusers(UNet2DConditionModel, dtype).to(device, memory_format=torch.channels_last)
+        return TextNetwork(module, self.schedule, self.training.prediction, dtype)
+
+
+class TextNetwork:
+    """diffusers' `UNet2DConditionModel` as a network; its conditions are embeddings of texts."""
+
+    def __init__(self, module: Any, schedule: Schedule, prediction: str, dtype: torch.dtype) -> None:
+        self.module, self.dtype = module, dtype
+        self.schedule, self.prediction = schedule, prediction
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[torch.Tensor]) -> torch.Tensor:
+        rows = x.to(self.dtype, memory_format=torch.channels_last)
+        text = torch.stack(list(conditions)).to(self.dtype)
+        output: torch.Tensor = self.module(rows, t, encoder_hidden_states=text, return_dict=False)[0]
+        return output
