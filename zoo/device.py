@@ -30,7 +30,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_dtype(name: str, device: torch.device, preferred: str = "") -> torch.dtype:
-    """`auto` is what the model prefers, if it says so and the device can, else bfloat16 where it is native, else float32.
+    """`auto` is what the model prefers, if it may be; else bfloat16 where it is native, else float32.
 
     Raises:
         ValueError: unknown name, or float16 on a CPU, where it is neither fast nor safe.

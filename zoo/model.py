@@ -112,6 +112,7 @@ class Model(ABC):
         Raises:
             ValueError: what it can draw instead.
         """
+        return
 
     def classes(self, role: str = "classifier") -> Sequence[str]:
         """What a classifier chooses from, known without loading it; none if the role is no classifier."""

@@ -35,7 +35,7 @@ class Prediction:
         guidance: Σ scale · ∇ log p(y | x_t), which x0 and eps hold already; 0 without.
         unguided: the same without it, None where there is none. Ancestral samplers start from `unguided` and add
             variance · guidance to the mean instead (Dhariwal & Nichol 2021, arXiv:2105.05233, algorithm 1).
-        variance_share: what a network that learned its variance says of it, (n, *shape): 0 is β̃, 1 is β; None of others.
+        variance_share: what a network that learned its variance says of it, (n, *shape): 0 is β̃, 1 is β; else None.
     """
 
     x: torch.Tensor

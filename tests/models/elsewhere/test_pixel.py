@@ -11,9 +11,9 @@ from diffusers.schedulers import scheduling_ddim, scheduling_ddpm
 
 from tests.helpers import CPU
 from tests.models.elsewhere.tiny import SEEDS, counted, quiet, run, unet2d, zoo_noise
+from zoo.models.elsewhere import open_model
 from zoo.planning import load_model
 from zoo.registry import default_registry
-from zoo.models.elsewhere import open_model
 
 SHAPE = (3, 8, 8)
 
@@ -86,6 +86,18 @@ def test_a_network_saved_alone(tmp_path):
     assert "taken for eps-prediction" in load_model(f"folder:{tmp_path}", default_registry()).notices("")[0]
 
 
+def test_the_first_pipelines_had_all_files_in_one_folder(tmp_path):
+    """google/ddpm-cifar10-32 and its kin: diffusers looks there too."""
+    diffusers.DDPMPipeline(unet2d(), diffusers.DDPMScheduler(100, beta_end=0.1)).save_pretrained(tmp_path)
+    (folders,) = run(f"folder:{tmp_path}", "ddim steps=2")
+    for part in ("unet", "scheduler"):
+        for file in (tmp_path / part).iterdir():
+            file.rename(tmp_path / file.name)
+        (tmp_path / part).rmdir()
+    (flat,) = run(f"folder:{tmp_path}", "ddim steps=2")
+    assert torch.equal(flat.images, folders.images)
+
+
 @torch.no_grad()
 def test_classes(tmp_path):
     network = unet2d(num_class_embeds=3)
@@ -109,7 +121,9 @@ def test_classes(tmp_path):
 
 
 def test_grey_pictures_are_shown_in_three_channels(tmp_path):
-    diffusers.DDPMPipeline(unet2d(in_channels=1, out_channels=1), diffusers.DDPMScheduler()).save_pretrained(tmp_path)
+    diffusers.DDPMPipeline(unet2d(in_channels=1, out_channels=1), diffusers.DDPMScheduler()).save_pretrained(
+        tmp_path
+    )
     (cell,) = run(f"folder:{tmp_path}", "ddim steps=2")
     assert cell.samples.shape == (len(SEEDS), 1, 8, 8)
     assert cell.images.shape == (len(SEEDS), *SHAPE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from pathlib import Path
 from unittest import mock
 
@@ -14,7 +15,12 @@ from zoo import Comparison, compare
 from zoo.noise import unit_noise
 
 SEEDS = (3, 8)
-SCALED = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+SCALED = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+}
 
 
 def unet2d(**options) -> diffusers.UNet2DModel:
@@ -86,7 +92,7 @@ def tokenizer(folder: Path):
 
     folder.mkdir(exist_ok=True)
     letters = "abcdefghijklmnopqrstuvwxyz"
-    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters), "ab"]
     (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\na b\n")
     return CLIPTokenizer(
@@ -115,7 +121,7 @@ def text_encoder(tokens):
 
 
 def stable_diffusion(folder: Path, scheduler=None, **parts) -> diffusers.StableDiffusionPipeline:
-    """The pipeline, which is also saved in the folder."""
+    """The pipeline, which is also saved in the folder; its tokenizer as the published ones are, in two files."""
     tokens = tokenizer(folder.parent / f"{folder.name}-tokens")
     scheduler = scheduler or diffusers.DDIMScheduler(
         **SCALED, clip_sample=False, set_alpha_to_one=False, steps_offset=1
@@ -125,6 +131,9 @@ def stable_diffusion(folder: Path, scheduler=None, **parts) -> diffusers.StableD
         vae=vae(), text_encoder=text_encoder(tokens), tokenizer=tokens, scheduler=scheduler, **parts
     )
     pipeline.save_pretrained(folder)
+    (folder / "tokenizer/tokenizer.json").unlink(missing_ok=True)
+    for file in ("vocab.json", "merges.txt"):
+        shutil.copy(folder.parent / f"{folder.name}-tokens" / file, folder / "tokenizer" / file)
     return quiet(pipeline)
 
 

@@ -1,7 +1,7 @@
 """Models from a hub or a folder, in the layout of diffusers' `save_pretrained`.
 
 An adapter maps what a pipeline saved onto roles. Which one it takes is read off the class in model_index.json (or in
-config.json, of a network saved alone); no weight is read before it is asked for, and no code that comes with a model is run.
+config.json, of a network saved alone). No weight is read before it is asked for, and no code beside a model is run.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from difflib import get_close_matches
 
-from zoo.model import Model
+from zoo.models.elsewhere.base import ModelFromElsewhere
 from zoo.models.elsewhere.source import Source, open_source
 
 ADAPTERS: dict[str, str] = {
@@ -23,7 +23,7 @@ ADAPTERS: dict[str, str] = {
 """The class that was saved → what makes a `Model` of its files."""
 
 
-def open_model(name: str) -> Model:
+def open_model(name: str) -> ModelFromElsewhere:
     """The model that `hub:OWNER/NAME[@REVISION]` or `folder:PATH` stands for.
 
     Raises:
@@ -37,7 +37,7 @@ def open_model(name: str) -> Model:
         hint = f" (the nearest to it is {near[0]})" if near else ""
         raise ValueError(f"{name} holds a {saved}; what can be run is {', '.join(ADAPTERS)}{hint}")
     module, _, cls = ADAPTERS[saved].partition(":")
-    model: Model = getattr(importlib.import_module(module), cls)(source)
+    model: ModelFromElsewhere = getattr(importlib.import_module(module), cls)(source)
     return model
 
 
@@ -53,5 +53,6 @@ def saved_class(source: Source) -> str:
     checkpoints = [f for f in source.files if f.endswith((".ckpt", ".safetensors", ".bin", ".pt", ".pth"))]
     found = f"; a lone {checkpoints[0]} is not enough" if checkpoints else ""
     raise OSError(
-        f"{source.name} is not a model folder: model_index.json is missing, which diffusers' save_pretrained writes{found}"
+        f"{source.name} is not a model folder: model_index.json is missing, which diffusers' save_pretrained "
+        f"writes{found}"
     )

@@ -13,7 +13,7 @@ import torch
 from zoo.memory import shelf
 from zoo.model import Model
 from zoo.models.elsewhere.labels import Labels
-from zoo.models.elsewhere.source import Source
+from zoo.models.elsewhere.source import Source, matching
 
 
 class ModelFromElsewhere(Model):
@@ -25,7 +25,12 @@ class ModelFromElsewhere(Model):
     Raises:
         OSError: a file is missing, or there are pickled weights only.
         ValueError: it is not the kind of model that the adapter knows.
+
+    Attributes:
+        prompt: a first example; the adapter's own if it is "".
     """
+
+    prompt: str = ""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -52,6 +57,14 @@ class ModelFromElsewhere(Model):
             return []
         return [f"{self.title} is at commit {self.source.commit}; {self.name} will find it again."]
 
+    def examples(self) -> list[str]:
+        own = [text for text in self.suggestions() if text != self.prompt]
+        return [self.prompt, *own] if self.prompt else own
+
+    def suggestions(self) -> list[str]:
+        """What any model of this kind can draw."""
+        return []
+
     def fingerprint(self) -> str:
         """The commit, or SHA-256 over the weight files, first 16 digits."""
         return self.source.commit[:16] or self._hash
@@ -77,6 +90,10 @@ class ModelFromElsewhere(Model):
         if cls not in allowed:
             raise ValueError(f"{self.name}: {name} is {given}, and has to be one of {', '.join(allowed)}")
         return str(cls)
+
+    def folder(self, name: str) -> str:
+        """Where the files of a part are: in a folder of its name, or in the root, as the first pipelines had it."""
+        return name if matching(self.source.files, name) else ""
 
     def has_part(self, name: str) -> bool:
         """Whether model_index.json lists a part that is there."""
@@ -109,7 +126,7 @@ class ByClass(ModelFromElsewhere):
         ignored = [f"{self.title} is unconditional: it ignores the prompt."]
         return super().notices(text) + (ignored if not self.labels and text.strip() else [])
 
-    def examples(self) -> list[str]:
+    def suggestions(self) -> list[str]:
         return self.labels.examples() if self.labels else []
 
 

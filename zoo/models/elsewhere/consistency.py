@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from zoo.models.elsewhere.base import class_rows
+from zoo.models.elsewhere.parts import SCHEDULER, inside
 from zoo.models.elsewhere.pixel import PixelModel
 from zoo.schedule import KarrasSchedule, Level, Schedule
 
@@ -24,8 +25,14 @@ class PixelConsistencyModel(PixelModel):
     def _set_up(self) -> None:
         self._alone, self._kind = False, "x0"
         self.part("scheduler", "CMStochasticIterativeScheduler")
-        defaults = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5, "rho": 7.0, "clip_denoised": True}
-        given = {**defaults, **self.source.json("scheduler/scheduler_config.json")}
+        defaults = {
+            "sigma_min": 0.002,
+            "sigma_max": 80.0,
+            "sigma_data": 0.5,
+            "rho": 7.0,
+            "clip_denoised": True,
+        }
+        given = {**defaults, **self.source.json(inside(self.folder("scheduler"), SCHEDULER))}
         low, high, self.sigma_data = given["sigma_min"], given["sigma_max"], given["sigma_data"]
         self.schedule = KarrasSchedule(low, high, given["rho"], clean=Level(1.0, low, None))
         self._training = {"clip_sample": given["clip_denoised"]}
@@ -52,9 +59,7 @@ class ConsistencyFunction:
         self.module, self.schedule, self.dtype, self.by_class = module, schedule, dtype, by_class
         self.sigma_data, self.epsilon = sigma_data, schedule.sigma_min
 
-    def __call__(
-        self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[int | None]
-    ) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[int | None]) -> torch.Tensor:
         sigma = t.double().view(-1, *[1] * (x.ndim - 1))
         data, above = self.sigma_data, sigma - self.epsilon
         length = (sigma**2 + data**2).sqrt()

@@ -16,7 +16,7 @@ PIXELS = 2**20
 class LatentDecoder:
     """A VAE's decoder; as many latents at once as fit into memory, a single one too large for it in tiles.
 
-    Tiles overlap and are blended, but each is normalised by itself: colours may differ a little from those of the whole.
+    Tiles overlap and are blended, but each is normalised by itself: colours may differ a little from the whole's.
 
     Args:
         vae: a diffusers auto-encoder.

@@ -46,9 +46,7 @@ class ClassNetwork:
         self.module, self.dtype = module, dtype
         self.schedule, self.prediction = schedule, prediction
 
-    def __call__(
-        self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[int | None]
-    ) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[int | None]) -> torch.Tensor:
         labels = class_rows(conditions, x.device)
         output: torch.Tensor = self.module(
             x.to(self.dtype), timestep=t, class_labels=labels, return_dict=False

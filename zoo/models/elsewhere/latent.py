@@ -112,7 +112,7 @@ class StableDiffusion(LatentModel):
         said = f"{self.title} reads the first {self.text.room} tokens of a prompt; left out: {cut}."
         return super().notices(text) + ([said] if cut else [])
 
-    def examples(self) -> list[str]:
+    def suggestions(self) -> list[str]:
         return ["a photograph of an astronaut riding a horse", "a watercolour of a lighthouse in a storm"]
 
     def _load_network(self, role: str, device: torch.device, dtype: torch.dtype) -> Any:

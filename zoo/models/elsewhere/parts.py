@@ -13,7 +13,7 @@ import torch
 from zoo.models.elsewhere.source import Source, matching
 from zoo.schedule import DiscreteSchedule, Level
 
-CONFIG = "config.json"
+CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 DIFFUSERS, TRANSFORMERS = "diffusion_pytorch_model", "model"
 """What the two libraries call the weights of a part."""
@@ -47,20 +47,22 @@ class Weights:
                 shards = sorted(set(source.json(index)["weight_map"].values()))
                 lost = [shard for shard in shards if shard not in there]
                 if lost:
-                    raise OSError(f"{source.name}: {', '.join(_in(part, shard) for shard in lost)} is missing")
+                    raise OSError(
+                        f"{source.name}: {', '.join(inside(part, shard) for shard in lost)} is missing"
+                    )
                 return cls(source, part, (index, *(there[shard] for shard in shards)), wanted or None)
         pickled = [name for name in there if name.endswith(PICKLES)]
         if pickled:
             raise OSError(
-                f"{source.name}: {_in(part, pickled[0])} is a pickle, which runs whatever code it holds when it is "
+                f"{source.name}: {inside(part, pickled[0])} is a pickle, which runs whatever code it holds when it is "
                 "loaded, and there is no .safetensors beside it: ask for a revision that has one, or load it where "
                 "you trust it and save_pretrained() it again"
             )
-        raise OSError(f"{source.name}: {_in(part, f'{stem}.safetensors')} is missing")
+        raise OSError(f"{source.name}: {inside(part, f'{stem}.safetensors')} is missing")
 
     def fetch(self) -> Path:
         """The folder of the part, with the configuration and the weights in it."""
-        paths = [self.source.path(file) for file in (_in(self.part, CONFIG), *self.files)]
+        paths = [self.source.path(file) for file in (inside(self.part, CONFIG), *self.files)]
         return paths[0].parent
 
     def size(self, dtype: torch.dtype) -> int:
@@ -108,7 +110,7 @@ class Training:
             OSError: the file is missing.
             ValueError: it is no chain of timesteps.
         """
-        return cls.of(source.json(_in(part, "scheduler_config.json")), source.name)
+        return cls.of(source.json(inside(part, SCHEDULER)), source.name)
 
     @classmethod
     def of(cls, given: dict[str, Any], name: str) -> Training:
@@ -148,7 +150,9 @@ def square(config: dict[str, Any], name: str) -> tuple[int, int]:
         return size, size
     if isinstance(size, list) and len(size) == 2:
         return int(size[0]), int(size[1])
-    raise ValueError(f"{name}: sample_size of the network is {size!r}, so the size of its pictures is unknown")
+    raise ValueError(
+        f"{name}: sample_size of the network is {size!r}, so the size of its pictures is unknown"
+    )
 
 
 def _elements(path: Path) -> int:
@@ -158,7 +162,8 @@ def _elements(path: Path) -> int:
     return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
 
 
-def _in(part: str, file: str) -> str:
+def inside(part: str, file: str) -> str:
+    """The path of a file in a part; in the root if the part is ""."""
     return f"{part}/{file}" if part else file
 
 

@@ -9,7 +9,7 @@ import torch
 
 from zoo.models.elsewhere.base import ByClass, class_rows
 from zoo.models.elsewhere.labels import Labels
-from zoo.models.elsewhere.parts import CONFIG, Training, Weights, square, variant_of
+from zoo.models.elsewhere.parts import CONFIG, Training, Weights, inside, square, variant_of
 from zoo.models.elsewhere.source import Source
 from zoo.prediction import clip, dynamic_threshold
 from zoo.schedule import Schedule
@@ -28,8 +28,8 @@ class PixelModel(ByClass):
         super().__init__(source)
         if self.index:
             self.part("unet", "UNet2DModel")
-        self._folder = "unet" if self.index else ""
-        self.config = source.json(f"unet/{CONFIG}" if self.index else CONFIG)
+        self._folder = self.folder("unet")
+        self.config = source.json(inside(self._folder, CONFIG))
         self.weights = Weights.find(source, self._folder)
         channels = self.config.get("in_channels", 3)
         if channels not in (1, 3):
@@ -42,7 +42,8 @@ class PixelModel(ByClass):
     def _set_up(self) -> None:
         """Schedule and roles; another kind of pixel model has others."""
         self._alone = not self.index
-        training = Training.of(ALONE, self.name) if self._alone else Training.read(self.source)
+        folder = self.folder("scheduler")
+        training = Training.of(ALONE, self.name) if self._alone else Training.read(self.source, folder)
         self.schedule: Schedule = training.schedule
         self._training, self._kind = training.config, training.prediction
 
@@ -66,7 +67,9 @@ class PixelModel(ByClass):
         return self._learns_variance
 
     def notices(self, text: str) -> list[str]:
-        assumed = f"{self.title} was saved without a scheduler: taken for eps-prediction on DDPM's linear schedule."
+        assumed = (
+            f"{self.title} was saved without a scheduler: taken for eps-prediction on DDPM's linear schedule."
+        )
         return super().notices(text) + ([assumed] if self._alone else [])
 
     def project(self, x0: torch.Tensor, threshold: str | float) -> torch.Tensor:
@@ -93,9 +96,7 @@ class PixelNetwork:
         self.module, self.dtype, self.by_class = module, dtype, by_class
         self.schedule, self.prediction = schedule, prediction
 
-    def __call__(
-        self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[int | None]
-    ) -> torch.Tensor:
+    def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[int | None]) -> torch.Tensor:
         rows = x.to(self.dtype, memory_format=torch.channels_last)
         labels = class_rows(conditions, x.device) if self.by_class else None
         output: torch.Tensor = self.module(rows, t, class_labels=labels, return_dict=False)[0]
@@ -109,6 +110,8 @@ def labels_of(config: dict[str, Any], index: dict[str, Any], name: str) -> Label
         ValueError: it is conditioned in another way.
     """
     if config.get("class_embed_type") is not None:
-        raise ValueError(f"{name}: class_embed_type {config['class_embed_type']!r} takes no class by its number")
+        raise ValueError(
+            f"{name}: class_embed_type {config['class_embed_type']!r} takes no class by its number"
+        )
     count = config.get("num_class_embeds")
     return None if count is None else Labels(count, index.get("id2label"))

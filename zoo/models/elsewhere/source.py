@@ -1,4 +1,4 @@
-"""Where a model's files are: `folder:PATH`, or `hub:OWNER/NAME[@REVISION]`, of which a file is fetched when it is needed."""
+"""Where a model's files are: `folder:PATH`, or `hub:OWNER/NAME[@REVISION]`, whose files are fetched when needed."""
 
 from __future__ import annotations
 
