@@ -94,7 +94,7 @@ def test_the_line_is_that_of_the_right_entry(offer):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[[model]]\nid =", "is not TOML: Invalid value (at line 2, column 5)"),
+        ("[[model]]\nid = =", "is not TOML: Invalid value (at line 2, column 6)"),
         ("[model]\nid = 'a'", "expected [[model]] tables only"),
         ("[[models]]\nid = 'a'", "models.toml holds models; expected [[model]] tables only"),
     ],

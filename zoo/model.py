@@ -85,6 +85,11 @@ class Model(ABC):
     precision: ClassVar[str] = "float32"
     dtype: str = ""
 
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Height and width of its pictures, and of what shows it the way; larger than its data where it has a decoder."""
+        return self.shape[-2], self.shape[-1]
+
     @abstractmethod
     def network(self, role: str, device: torch.device, dtype: torch.dtype) -> Any:
         """The `Network`, `Classifier` or `Decoder` of a role, loaded onto the device at the first call.

@@ -43,9 +43,10 @@ def test_the_function_at_any_level_is_the_schedulers(sigma, saved):
     x = sigma * torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
     scheduler = pipeline.scheduler
     scaled = x / (sigma**2 + scheduler.config.sigma_data**2) ** 0.5
-    output = pipeline.unet(
-        scaled, float(scheduler.sigma_to_t(sigma)), class_labels=torch.tensor([0, 2])
-    ).sample
+    t = torch.tensor(
+        [float(scheduler.sigma_to_t(sigma))]
+    )  # of a number that is no tensor it would take the integer
+    output = pipeline.unet(scaled, t, class_labels=torch.tensor([0, 2])).sample
     skip, out = scheduler.get_scalings_for_boundary_condition(torch.tensor(sigma, dtype=torch.float64))
     ours = model.network("consistency", CPU, torch.float32)(x, torch.full((2,), sigma), [0, 2])
     torch.testing.assert_close(ours, (skip * x + out * output).float(), rtol=0, atol=1e-4)

@@ -91,9 +91,9 @@ class ModelFromElsewhere(Model):
             raise ValueError(f"{self.name}: {name} is {given}, and has to be one of {', '.join(allowed)}")
         return str(cls)
 
-    def folder(self, name: str) -> str:
-        """Where the files of a part are: in a folder of its name, or in the root, as the first pipelines had it."""
-        return name if matching(self.source.files, name) else ""
+    def folder(self, name: str, file: str) -> str:
+        """Where the files of a part are, `file` among them: its own folder, or the root, as in the first pipelines."""
+        return "" if file in self.source.files and not matching(self.source.files, name) else name
 
     def has_part(self, name: str) -> bool:
         """Whether model_index.json lists a part that is there."""

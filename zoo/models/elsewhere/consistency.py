@@ -32,7 +32,7 @@ class PixelConsistencyModel(PixelModel):
             "rho": 7.0,
             "clip_denoised": True,
         }
-        given = {**defaults, **self.source.json(inside(self.folder("scheduler"), SCHEDULER))}
+        given = {**defaults, **self.source.json(inside(self.folder("scheduler", SCHEDULER), SCHEDULER))}
         low, high, self.sigma_data = given["sigma_min"], given["sigma_max"], given["sigma_data"]
         self.schedule = KarrasSchedule(low, high, given["rho"], clean=Level(1.0, low, None))
         self._training = {"clip_sample": given["clip_denoised"]}
@@ -72,4 +72,5 @@ class ConsistencyFunction:
         )[0]
         skip = data**2 / (above**2 + data**2)
         out = data * above / length
-        return skip.to(x.dtype) * x + out.to(x.dtype) * output.to(x.dtype)
+        answer: torch.Tensor = skip.to(x.dtype) * x + out.to(x.dtype) * output.to(x.dtype)
+        return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ class LatentDecoder:
 
     def __init__(self, vae: Any, checker: SafetyChecker | None = None) -> None:
         self.vae, self.checker = vae, checker
+        self.enlargement = enlargement(vae.config)
         self.scale = float(vae.config.scaling_factor)
         self.shift = float(getattr(vae.config, "shift_factor", None) or 0.0)
         self.pixels = PIXELS
@@ -52,11 +54,6 @@ class LatentDecoder:
                 rows //= 2
                 self.pixels //= 2
         return torch.cat(pictures)
-
-    @property
-    def enlargement(self) -> int:
-        """How many pixels wide a latent is."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     def decode(self, x: torch.Tensor) -> torch.Tensor:
         """Latents (n, C, h, w) of the diffusion model as pictures (n, 3, H, W), not clipped."""
@@ -100,3 +97,8 @@ class LinearPreview:
         z = x.detach().float().cpu()
         rgb = torch.einsum("nchw,ck->nkhw", z, self.weights[:-1]) + self.weights[-1].view(1, 3, 1, 1)
         return rgb.clamp(-1, 1)
+
+
+def enlargement(config: Mapping[str, Any]) -> int:
+    """How many pixels wide a latent of an auto-encoder is: each of its blocks but the last doubles."""
+    return int(2 ** (len(config["block_out_channels"]) - 1))

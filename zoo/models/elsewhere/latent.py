@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from zoo.models.elsewhere.base import ModelFromElsewhere, hosted
-from zoo.models.elsewhere.decoder import LatentDecoder, LinearPreview
+from zoo.models.elsewhere.decoder import LatentDecoder, LinearPreview, enlargement
 from zoo.models.elsewhere.parts import CONFIG, TRANSFORMERS, Training, Weights, square, variant_of
 from zoo.models.elsewhere.safety import SafetyChecker
 from zoo.models.elsewhere.source import Source
@@ -36,7 +36,8 @@ class LatentModel(ModelFromElsewhere):
         self._part = part
         self.shape = (self.config["in_channels"], *square(self.config, self.name))
         self.part("vae", "AutoencoderKL")
-        self.weights = {role: Weights.find(source, self._folder(role)) for role in ("denoiser", "decoder")}
+        self.weights = {role: Weights.find(source, self._folder(role)) for role in self.roles}
+        self.enlargement = enlargement(source.json(f"vae/{CONFIG}"))
         self.training = Training.read(source)
         self.schedule: Schedule = self.training.schedule
         self._preview: LinearPreview | None = None
@@ -66,10 +67,14 @@ class LatentModel(ModelFromElsewhere):
         return decoder
 
     def size(self, role: str, dtype: torch.dtype) -> int:
-        return self.weights[role].size(dtype) if role in self.weights else 0
+        return self.weights[role].size(dtype)
 
     def prediction_kind(self, role: str) -> str:
         return "" if role == "decoder" else self.training.prediction
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        return self.shape[1] * self.enlargement, self.shape[2] * self.enlargement
 
     def project(self, x0: torch.Tensor, threshold: str | float) -> torch.Tensor:
         """As it is: latents have no range."""
@@ -85,7 +90,7 @@ class LatentModel(ModelFromElsewhere):
         return self._preview(x)
 
     def _folder(self, role: str) -> str:
-        return {"denoiser": self._part, "decoder": "vae"}[role]
+        return "vae" if role == "decoder" else self._part
 
 
 class StableDiffusion(LatentModel):

@@ -118,7 +118,7 @@ class Training:
         import diffusers.schedulers
 
         wanted = str(given.get("_class_name", ""))
-        found = getattr(diffusers.schedulers, wanted, None) if wanted.endswith("Scheduler") else None
+        found: Any = getattr(diffusers.schedulers, wanted, None) if wanted.endswith("Scheduler") else None
         if not hasattr(found, "from_config"):
             raise ValueError(f"{name}: scheduler_config.json names {wanted!r}, which diffusers does not have")
         scheduler = found.from_config(given)

@@ -9,7 +9,7 @@ import torch
 
 from zoo.models.elsewhere.base import ByClass, class_rows
 from zoo.models.elsewhere.labels import Labels
-from zoo.models.elsewhere.parts import CONFIG, Training, Weights, inside, square, variant_of
+from zoo.models.elsewhere.parts import CONFIG, SCHEDULER, Training, Weights, inside, square, variant_of
 from zoo.models.elsewhere.source import Source
 from zoo.prediction import clip, dynamic_threshold
 from zoo.schedule import Schedule
@@ -28,7 +28,7 @@ class PixelModel(ByClass):
         super().__init__(source)
         if self.index:
             self.part("unet", "UNet2DModel")
-        self._folder = self.folder("unet")
+        self._folder = self.folder("unet", CONFIG)
         self.config = source.json(inside(self._folder, CONFIG))
         self.weights = Weights.find(source, self._folder)
         channels = self.config.get("in_channels", 3)
@@ -36,13 +36,13 @@ class PixelModel(ByClass):
             raise ValueError(f"{self.name}: pictures have 1 or 3 channels, these {channels}")
         self.shape = (channels, *square(self.config, self.name))
         self.labels = labels_of(self.config, self.index, self.name)
-        self._learns_variance = self.config.get("out_channels", 3) == 2 * channels
+        self._learns_variance: bool = self.config.get("out_channels", 3) == 2 * channels
         self._set_up()
 
     def _set_up(self) -> None:
         """Schedule and roles; another kind of pixel model has others."""
         self._alone = not self.index
-        folder = self.folder("scheduler")
+        folder = self.folder("scheduler", SCHEDULER)
         training = Training.of(ALONE, self.name) if self._alone else Training.read(self.source, folder)
         self.schedule: Schedule = training.schedule
         self._training, self._kind = training.config, training.prediction

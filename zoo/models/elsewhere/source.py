@@ -8,7 +8,9 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 TIMEOUT = 10.0
 """Seconds to wait for the hub's first answer."""
@@ -124,7 +126,7 @@ class Hub(Source):
                 return Path(found).parent
         return None
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
+    def _ask(self, question: Callable[[], T]) -> T:
         from huggingface_hub import errors
 
         try:
