@@ -87,7 +87,7 @@ class Model(ABC):
 
     @property
     def picture_size(self) -> tuple[int, int]:
-        """Height and width of its pictures, and of what shows it the way; larger than its data where it has a decoder."""
+        """Height and width of its pictures; larger than its data where it has a decoder."""
         return self.shape[-2], self.shape[-1]
 
     @abstractmethod

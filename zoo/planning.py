@@ -121,10 +121,10 @@ def load_model(name: str, registry: Registry) -> Model:
     """
     if name.startswith("folder:"):
         path = Path(name.removeprefix("folder:"))
-        files = [f for pattern in _MODEL_FILES for f in path.glob(pattern)]
-        newest = max((p.stat().st_mtime_ns for p in files), default=0)
+        files = [file for pattern in _MODEL_FILES for file in path.glob(pattern)]
+        state = tuple(sorted((str(file), file.stat().st_mtime_ns) for file in files))
         with _building:
-            return _folder_model(path, newest)
+            return _folder_model(path, state)
     if name.startswith("hub:"):
         with _building:
             return _hub_model(name)
@@ -135,7 +135,7 @@ def load_model(name: str, registry: Registry) -> Model:
         raise ValueError(str(error)) from None
 
 
-_MODEL_FILES = ("*.json", "*.safetensors", "*/*.json", "*/*.safetensors", "distilled/*/*.safetensors")
+_MODEL_FILES = tuple(f"{below}*.{kind}" for below in ("", "*/", "*/*/") for kind in ("json", "safetensors"))
 _building = threading.Lock()
 """Models are built once, also when two threads ask."""
 
@@ -147,8 +147,8 @@ def _registered_model(spec: Spec) -> Model:
 
 
 @functools.lru_cache(maxsize=8)
-def _folder_model(path: Path, newest: int) -> Model:
-    """`newest` is when its weights were last written, so that a folder trained on is loaded again."""
+def _folder_model(path: Path, state: tuple[tuple[str, int], ...]) -> Model:
+    """`state` is its files and when they were last written, so that a folder trained on is loaded again."""
     from zoo.models.elsewhere import open_model
     from zoo.models.tinyworld import TextToPixels
 
