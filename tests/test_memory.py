@@ -29,7 +29,7 @@ class Machine:
             network.size = size
             return network
 
-        return self.shelf.get(owner, role, CPU, torch.float32, load, size)
+        return self.shelf.get(owner, role, CPU, torch.float32, load, lambda: size)
 
 
 def test_the_least_recently_used_leaves():

@@ -177,6 +177,11 @@ class Cell:
         except (Exception, SystemExit) as error:  # a plugin that calls sys.exit ends its own cell only
             self.fail(error)
 
+    def pictures(self) -> torch.Tensor:
+        """The finished sample as pictures, (n, 3, H, W) within [-1, 1], on the CPU."""
+        assert self.samples is not None, "nothing is finished yet"
+        return self.images if self.images is not None else self.model.pictures(self.samples)
+
     def _finish(self) -> None:
         self.status = "done"
         self._close()

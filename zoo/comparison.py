@@ -290,7 +290,7 @@ def _event(index: int, cell: Cell, model: Model, method: str) -> Event:
     images = preview = None
     try:
         if cell.status == "done" and cell.samples is not None:
-            images = preview = cell.images if cell.images is not None else model.pictures(cell.samples)
+            images = preview = cell.pictures()
         elif cell.preview is not None:
             preview = model.pictures(cell.preview)
     except Exception as error:  # a plugin's model that cannot draw fails this cell, not the comparison

@@ -346,7 +346,7 @@ def interpolate(
         negative=negative,
         method=str(method),
         seeds=(seeds[0], seeds[1]),
-        images=cell.images if cell.images is not None else found.pictures(samples),
+        images=cell.pictures(),
         samples=samples.cpu(),
         nfe=dict(cell.nfe),
         notices=_notices(found, prompt, negative),
@@ -408,7 +408,7 @@ def _prepare(
     if reason := impossible(found, sampler, conditioners, conditions):
         raise ValueError(f"{str(method)!r} is not possible on {model}: {reason}")
     chosen = resolve_device(device)
-    return Engine(chosen, resolve_dtype(dtype, chosen)), found, sampler, conditioners
+    return Engine(chosen, resolve_dtype(dtype, chosen, found.dtype)), found, sampler, conditioners
 
 
 def _picture(source: str | Path | Image.Image, model: Model) -> torch.Tensor:

@@ -37,7 +37,7 @@ class Shelf:
         device: torch.device,
         dtype: torch.dtype,
         load: Callable[[], N],
-        size: int = 0,
+        size: Callable[[], int] = int,
     ) -> N:
         """The network of an owner's role on a device, loaded at the first call and after it had to leave.
 
@@ -45,12 +45,13 @@ class Shelf:
             owner: whose network it is; it leaves with its owner.
             role, device, dtype: which one.
             load: makes it.
-            size: bytes it will take; others leave until there are as many.
+            size: bytes it will take, asked before it is loaded; others leave until there are as many.
         """
         key = (id(owner), role, device, dtype)
         with self._lock:
             if key not in self._networks:
-                while self._free(device) < size and self._drop(device):
+                needed = size()
+                while self._free(device) < needed and self._drop(device):
                     pass
                 self._networks[key] = self._load(load, device)
                 if id(owner) not in self._owners:

@@ -8,9 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import diffusers
 import pytest
+import torch
 
+from tests.helpers import CPU
 from tests.models.elsewhere.tiny import run, unet2d
 from zoo.cli import main
+from zoo.memory import shelf
 from zoo.models.elsewhere import open_model
 from zoo.models.elsewhere.source import Hub, open_source
 from zoo.planning import load_model
@@ -118,6 +121,17 @@ def test_a_folder_saved_again_is_loaded_again(copy):
 def test_how_names_are_written(name):
     with pytest.raises(ValueError, match=r"written hub:OWNER/NAME\[@REVISION\] or folder:PATH"):
         open_source(name)
+
+
+def test_a_network_that_had_to_leave_comes_back(saved):
+    model = open_model(f"folder:{saved}")
+    x, t = torch.randn(1, *model.shape), torch.tensor([50.0])
+    first = model.network("denoiser", CPU, torch.float32)
+    assert model.network("denoiser", CPU, torch.float32) is first
+    assert model.size("denoiser", torch.float16) == 2 * sum(p.numel() for p in first.module.parameters())
+    shelf.clear()
+    again = model.network("denoiser", CPU, torch.float32)
+    assert again is not first and torch.equal(again(x, t, [None]), first(x, t, [None]))
 
 
 # A hub of our own, asked by huggingface_hub itself

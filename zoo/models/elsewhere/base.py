@@ -40,8 +40,14 @@ class ModelFromElsewhere(Model):
     def network(self, role: str, device: torch.device, dtype: torch.dtype) -> Any:
         if role not in self.roles:
             raise LookupError(f"{self.name} has no network {role!r}, only {', '.join(self.roles)}")
-        size = self.size(role, dtype)
-        return shelf.get(self, role, device, dtype, lambda: self.load(role, device, dtype), size)
+        return shelf.get(
+            self,
+            role,
+            device,
+            dtype,
+            load=lambda: self.load(role, device, dtype),
+            size=lambda: self.size(role, dtype),
+        )
 
     @abstractmethod
     def load(self, role: str, device: torch.device, dtype: torch.dtype) -> Any:

@@ -60,7 +60,7 @@ class ConsistencyFunction:
         self.sigma_data, self.epsilon = sigma_data, schedule.sigma_min
 
     def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[int | None]) -> torch.Tensor:
-        sigma = t.double().view(-1, *[1] * (x.ndim - 1))
+        sigma = t.to(x.dtype).view(-1, *[1] * (x.ndim - 1))
         data, above = self.sigma_data, sigma - self.epsilon
         length = (sigma**2 + data**2).sqrt()
         labels = class_rows(conditions, x.device) if self.by_class else None
@@ -72,5 +72,5 @@ class ConsistencyFunction:
         )[0]
         skip = data**2 / (above**2 + data**2)
         out = data * above / length
-        answer: torch.Tensor = skip.to(x.dtype) * x + out.to(x.dtype) * output.to(x.dtype)
+        answer: torch.Tensor = skip * x + out * output.to(x.dtype)
         return answer

@@ -29,8 +29,8 @@ class TextEncoder:
             "text_encoder",
             device,
             torch.float32,
-            lambda: self._load(device),
-            self.weights.size(torch.float32),
+            load=lambda: self._load(device),
+            size=lambda: self.weights.size(torch.float32),
         )
         masked = getattr(encoder.config, "use_attention_mask", False)
         mask = tokens.attention_mask.to(device) if masked else None
