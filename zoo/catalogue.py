@@ -43,6 +43,7 @@ class Entry(BaseModel):
         prompt: the first that the page suggests; what the model is good at, if "".
         licence: of the weights.
         dtype: of the networks, where the device has it; "" is what suits the device.
+        controls: ControlNets of a Stable Diffusion model: name → hub:OWNER/NAME[@REVISION] or folder:PATH.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +55,7 @@ class Entry(BaseModel):
     prompt: str = Field("", max_length=1000)
     licence: str = Field(min_length=1, max_length=80)
     dtype: Literal["", "fp32", "bf16", "fp16"] = ""
+    controls: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("id")
     @classmethod
@@ -138,13 +140,20 @@ def build(entry: Entry, beside: Path) -> Model:
         ValueError: it cannot be had; the message says why.
     """
     from zoo.models.elsewhere import open_model
+    from zoo.models.elsewhere.latent import StableDiffusion
+    from zoo.models.elsewhere.source import open_source
 
-    kind, _, place = entry.source.partition(":")
-    if kind == "folder":
-        place = str(beside / Path(place).expanduser())
+    def placed(source: str) -> str:
+        kind, _, place = source.partition(":")
+        return f"folder:{beside / Path(place).expanduser()}" if kind == "folder" else source
+
     revision = f"@{entry.revision}" if entry.revision else ""
     try:
-        model = open_model(f"{kind}:{place}{revision}")
+        model = open_model(placed(entry.source) + revision)
+        if entry.controls and not isinstance(model, StableDiffusion):
+            raise ValueError(f"{entry.title}: only Stable Diffusion has ControlNets here")
+        for name, source in entry.controls.items():
+            model.add_control(name, open_source(placed(source)))
     except OSError as error:
         raise ValueError(f"{entry.title} is unavailable: {error}") from error
     model.title, model.dtype, model.prompt = entry.title, entry.dtype, entry.prompt

@@ -18,6 +18,7 @@ ADAPTERS: dict[str, str] = {
     "UNet2DModel": "zoo.models.elsewhere.pixel:PixelModel",
     "ConsistencyModelPipeline": "zoo.models.elsewhere.consistency:PixelConsistencyModel",
     "StableDiffusionPipeline": "zoo.models.elsewhere.latent:StableDiffusion",
+    "StableDiffusionControlNetPipeline": "zoo.models.elsewhere.latent:StableDiffusion",
     "DiTPipeline": "zoo.models.elsewhere.dit:DiT",
 }
 """The class that was saved → what makes a `Model` of its files."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from zoo.models.elsewhere.base import ModelFromElsewhere, hosted
+from zoo.models.elsewhere.control import ControlNetwork, own_controls
 from zoo.models.elsewhere.decoder import LatentDecoder, LinearPreview, enlargement
 from zoo.models.elsewhere.parts import CONFIG, TRANSFORMERS, Training, Weights, square, variant_of
 from zoo.models.elsewhere.safety import SafetyChecker
@@ -70,7 +71,7 @@ class LatentModel(ModelFromElsewhere):
         return self.weights[role].size(dtype)
 
     def prediction_kind(self, role: str) -> str:
-        return "" if role == "decoder" else self.training.prediction
+        return self.training.prediction if role == "denoiser" else ""
 
     @property
     def picture_size(self) -> tuple[int, int]:
@@ -94,7 +95,7 @@ class LatentModel(ModelFromElsewhere):
 
 
 class StableDiffusion(LatentModel):
-    """Text to latents to pictures; eps- or v-prediction, as its scheduler says."""
+    """Text to latents to pictures; eps- or v-prediction, as its scheduler says; ControlNets in roles control/NAME."""
 
     def __init__(self, source: Source) -> None:
         super().__init__(source, "unet")
@@ -107,6 +108,24 @@ class StableDiffusion(LatentModel):
         self.part("text_encoder", "CLIPTextModel")
         self.part("tokenizer", "CLIPTokenizer", "CLIPTokenizerFast")
         self.text = TextEncoder(source)
+        for role, weights in own_controls(source, self.index).items():
+            self._add_role(role, weights)
+
+    def add_control(self, name: str, source: Source) -> None:
+        """Give it the role control/NAME, from a source of its own.
+
+        Raises:
+            OSError: it has no weights, or pickled ones.
+            ValueError: it is no ControlNet.
+        """
+        saved = source.json(CONFIG).get("_class_name")
+        if saved != "ControlNetModel":
+            raise ValueError(f"{source.name} holds a {saved}, and has to be a ControlNetModel")
+        self._add_role(f"control/{name}", Weights.find(source, ""))
+
+    def _add_role(self, role: str, weights: Weights) -> None:
+        self.roles = (*self.roles, role)
+        self.weights[role] = weights
 
     def condition(self, text: str, device: torch.device) -> torch.Tensor:
         """CLIP's embedding of the prompt, (tokens, width)."""
@@ -121,22 +140,42 @@ class StableDiffusion(LatentModel):
         return ["a photograph of an astronaut riding a horse", "a watercolour of a lighthouse in a storm"]
 
     def _load_network(self, role: str, device: torch.device, dtype: torch.dtype) -> Any:
-        from diffusers import UNet2DConditionModel
+        from diffusers import ControlNetModel, UNet2DConditionModel
 
-        weights = Weights.find(self.source, "unet", variant=variant_of(dtype))
-        module = weights.diffusers(UNet2DConditionModel, dtype).to(device, memory_format=torch.channels_last)
+        controls = role.startswith("control/")
+        found = self.weights[role]
+        weights = Weights.find(found.source, found.part, variant=variant_of(dtype))
+        cls = ControlNetModel if controls else UNet2DConditionModel
+        module = weights.diffusers(cls, dtype).to(device, memory_format=torch.channels_last)
+        if controls:
+            return ControlNetwork(module, self.schedule, dtype)
         return TextNetwork(module, self.schedule, self.training.prediction, dtype)
 
 
 class TextNetwork:
-    """diffusers' `UNet2DConditionModel` as a network; its conditions are embeddings of texts."""
+    """diffusers' `UNet2DConditionModel` as a network; its conditions are embeddings of texts.
+
+    It may be given what ControlNets add, as they gave it.
+    """
 
     def __init__(self, module: Any, schedule: Schedule, prediction: str, dtype: torch.dtype) -> None:
         self.module, self.dtype = module, dtype
         self.schedule, self.prediction = schedule, prediction
 
-    def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[torch.Tensor]) -> torch.Tensor:
-        rows = x.to(self.dtype, memory_format=torch.channels_last)
-        text = torch.stack(list(conditions)).to(self.dtype)
-        output: torch.Tensor = self.module(rows, t, encoder_hidden_states=text, return_dict=False)[0]
+    def __call__(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        conditions: Sequence[torch.Tensor],
+        residuals: Sequence[torch.Tensor] = (),
+    ) -> torch.Tensor:
+        *down, mid = [residual.to(self.dtype) for residual in residuals] or [None]
+        output: torch.Tensor = self.module(
+            x.to(self.dtype, memory_format=torch.channels_last),
+            t,
+            encoder_hidden_states=torch.stack(list(conditions)).to(self.dtype),
+            down_block_additional_residuals=tuple(down) or None,
+            mid_block_additional_residual=mid,
+            return_dict=False,
+        )[0]
         return output
