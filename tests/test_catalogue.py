@@ -120,3 +120,17 @@ def test_the_environment_names_the_file(tmp_path, monkeypatch, capsys):
     assert "ZOO_MODELS or --models names it" in Registry().plugins[-1].error
     assert main(["models", "--models", str(tmp_path / "models.toml")]) == 0
     assert "cats         Small cats: folder:cats, licence CC0-1.0." in capsys.readouterr().out
+
+
+def test_the_page_says_why_a_model_is_unavailable(offer):
+    from zoo.ui.page import _examples
+
+    class Ready:
+        def ready(self):
+            pass
+
+    registry = offer(GOOD + GOOD.replace('"cats"', '"dogs"').replace("CC0-1.0", ""))
+    found, reason = _examples("cats", registry, Ready())
+    assert found == [] and "cats is not a folder" in reason
+    assert "licence: string should have at least 1 character" in _examples("dogs", registry, Ready())[1]
+    assert _examples("gaussian", registry, Ready())[1] == ""

@@ -106,6 +106,15 @@ def test_a_pass_that_runs_out_of_memory_is_tried_without_other_models(monkeypatc
     assert [len(x) for x, _, _ in model.calls] == [4, 4, 4]
 
 
+def test_the_network_at_work_stays_when_others_are_released():
+    machine, owner, other = Machine(), Owner(), Owner()
+    machine.get(owner, "a", size=1)
+    machine.get(owner, "b", size=1)
+    assert machine.shelf.release(CPU) and not machine.shelf.release(CPU)
+    assert [key[1] for key in machine.shelf._networks] == ["b"]
+    assert not machine.shelf.release(CPU, keep=owner) and machine.shelf.holds_others(CPU, keep=other)
+
+
 def test_what_counts_as_running_out():
     assert out_of_memory(MemoryError()) and out_of_memory(
         RuntimeError("DefaultCPUAllocator: can't allocate memory")

@@ -14,6 +14,8 @@ import torch
 N = TypeVar("N")
 Key = tuple[int, str, torch.device, torch.dtype]
 
+_NOBODY = object()
+
 
 class Shelf:
     """Keeps the networks of any owners until memory runs short or the owner is gone.
@@ -51,7 +53,7 @@ class Shelf:
         with self._lock:
             if key not in self._networks:
                 needed = size()
-                while self._free(device) < needed and self._drop(device):
+                while self._free(device) < needed and self._drop(self._oldest(device, _NOBODY)):
                     pass
                 self._networks[key] = self._load(load, device)
                 if id(owner) not in self._owners:
@@ -61,15 +63,20 @@ class Shelf:
             found: N = self._networks[key]
             return found
 
-    def release(self, device: torch.device, keep: object) -> bool:
-        """Let the least recently used network on a device go, but none of `keep`; False if there is no other."""
-        with self._lock:
-            return self._drop(device, id(keep))
+    def release(self, device: torch.device, keep: object = None) -> bool:
+        """Let the least recently used network on a device go; False if there is none to spare.
 
-    def holds_others(self, device: torch.device, keep: object) -> bool:
+        Args:
+            device: that is short of memory.
+            keep: whose networks stay; without, only the last one that was asked for, which is at work.
+        """
+        with self._lock:
+            return self._drop(self._oldest(device, keep))
+
+    def holds_others(self, device: torch.device, keep: object = None) -> bool:
         """Whether `release` would find one."""
         with self._lock:
-            return any(key[2] == device and key[0] != id(keep) for key in self._networks)
+            return self._oldest(device, keep) is not None
 
     def clear(self) -> None:
         """Let all go."""
@@ -84,13 +91,17 @@ class Shelf:
                 if not out_of_memory(error) or not self._networks:
                     raise
             # Only here, with the error gone, is what had been loaded free again.
-            self._drop(device) or self._networks.popitem(last=False)
+            self._drop(self._oldest(device, _NOBODY) or next(iter(self._networks)))
 
-    def _drop(self, device: torch.device, keep: int | None = None) -> bool:
-        oldest = next((key for key in self._networks if key[2] == device and key[0] != keep), None)
-        if oldest is None:
+    def _oldest(self, device: torch.device, keep: object) -> Key | None:
+        idle = list(self._networks)[:-1] if keep is None else list(self._networks)
+        return next((key for key in idle if key[2] == device and key[0] != id(keep)), None)
+
+    def _drop(self, key: Key | None) -> bool:
+        if key is None:
             return False
-        del self._networks[oldest]
+        del self._networks[key]
+        device = key[2]
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()

@@ -305,6 +305,8 @@ def karras_sigmas(
     """`steps` noise levels from sigma_max down to sigma_min, evenly spaced in sigma^(1/ρ)."""
     ramp = np.linspace(0, 1, steps)
     sigmas = (sigma_max ** (1 / rho) + ramp * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
+    ends = [sigma_max, sigma_min][:steps]  # exactly, since the last may be the clean level itself
+    sigmas[[0, -1][:steps]] = ends
     return np.asarray(sigmas, dtype=np.float64)
 
 

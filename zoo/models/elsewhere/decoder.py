@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from zoo.memory import out_of_memory
+from zoo.memory import out_of_memory, shelf
 from zoo.models.elsewhere.safety import SafetyChecker
 
 PIXELS = 2**20
@@ -15,7 +15,7 @@ PIXELS = 2**20
 
 
 class LatentDecoder:
-    """A VAE's decoder; as many latents at once as fit into memory, a single one too large for it in tiles.
+    """A VAE's decoder; as many latents at once as fit into memory beside it, a single one too large for it in tiles.
 
     Tiles overlap and are blended, but each is normalised by itself: colours may differ a little from the whole's.
 
@@ -48,6 +48,8 @@ class LatentDecoder:
                 if not out_of_memory(error) or (rows == 1 and self.vae.use_tiling):
                     raise
                 short_of_memory = True
+            if short_of_memory and shelf.release(x.device):
+                continue
             if short_of_memory and rows == 1:
                 self._tile(x.shape[-1])
             elif short_of_memory:
