@@ -250,12 +250,21 @@ class KarrasSchedule(Schedule):
     Args:
         sigma_min, sigma_max: the range of noise levels, in units of the data.
         rho: the larger, the denser the levels near the data.
+        clean: the level at which every method on the model ends; without noise unless said otherwise.
     """
 
-    def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> None:
+    def __init__(
+        self,
+        sigma_min: float = 0.002,
+        sigma_max: float = 80.0,
+        rho: float = 7.0,
+        clean: Level | None = None,
+    ) -> None:
         if not 0 < sigma_min < sigma_max:
             raise ValueError(f"0 < sigma_min < sigma_max is needed, got {sigma_min} and {sigma_max}")
         self.sigma_min, self.sigma_max, self.rho = sigma_min, sigma_max, rho
+        if clean is not None:
+            self.clean = clean
 
     def level(self, t: float) -> Level:
         return Level(1.0, t, t)
