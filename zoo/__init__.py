@@ -23,7 +23,7 @@ from zoo.latent import Interpolation, Inversion, interpolate, invert
 from zoo.method import Method
 from zoo.metric import Absent, Finished, Metric, NoScore, Score
 from zoo.model import Model
-from zoo.prediction import Prediction
+from zoo.prediction import Endpoint, Prediction
 from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Query, Sampler
 from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level, Levels, Schedule, Spacing
 
@@ -41,6 +41,7 @@ __all__ = [
     "Conditioner",
     "ConditionerSpec",
     "DiscreteSchedule",
+    "Endpoint",
     "Event",
     "Field",
     "Finished",

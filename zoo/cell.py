@@ -13,7 +13,7 @@ import torch
 from zoo.conditioner import Conditioner, conditioned
 from zoo.model import Model
 from zoo.noise import KeyedNoise, fingerprint, start_noise
-from zoo.prediction import Prediction
+from zoo.prediction import Endpoint, Prediction
 from zoo.sampler import ClassQuery, Queries, Query, Sampler
 from zoo.schedule import Level, Levels
 
@@ -112,10 +112,10 @@ class Cell:
             return
         self._advance(None)
 
-    def reply(self, answer: Prediction | torch.Tensor) -> None:
+    def reply(self, answer: Prediction | Endpoint | torch.Tensor) -> None:
         """Hand the query's answer to the sampler and run it up to its next query, or to its end."""
         assert self.query is not None
-        if isinstance(answer, Prediction):
+        if isinstance(answer, (Prediction, Endpoint)):
             self.preview = answer.x0
         self.nfe[self.query.role] += self.query.evaluations
         if isinstance(self.query, Decoding):
@@ -157,7 +157,7 @@ class Cell:
             )
         return self.start_state
 
-    def _advance(self, answer: Prediction | torch.Tensor | None) -> None:
+    def _advance(self, answer: Prediction | Endpoint | torch.Tensor | None) -> None:
         assert self._queries is not None
         try:
             query = next(self._queries) if answer is None else self._queries.send(answer)

@@ -28,6 +28,10 @@ class Conditioner:
         """The roles of the networks that it asks besides the sampler's own."""
         return ()
 
+    def needs_mean(self) -> bool:
+        """Whether it combines or shifts predicted means of x0, which a consistency network does not give."""
+        return False
+
     def check(self, model: Model, conditions: Mapping[str, str]) -> None:
         """Refuse a model, or the texts of the conditions, for which it makes no sense; by default none.
 

@@ -16,7 +16,7 @@ import torch
 from zoo.cell import Cell, Decoding, required_roles
 from zoo.memory import out_of_memory, shelf
 from zoo.model import Classifier, Decoder, Model, Network
-from zoo.prediction import Prediction, to_eps, to_x0
+from zoo.prediction import Endpoint, Prediction, to_eps, to_x0
 from zoo.sampler import PROMPT, ClassQuery, Query
 from zoo.schedule import Level
 
@@ -51,10 +51,11 @@ class Engine:
 
         An error of one cell, or of the network on one cell's rows, fails that cell and leaves the others unharmed.
         """
-        groups: dict[tuple[Model, str, type], list[Cell]] = {}
+        groups: dict[tuple[Model, str, type, bool], list[Cell]] = {}
         for cell in cells:
-            if cell.query is not None:
-                groups.setdefault((cell.model, cell.query.role, type(cell.query)), []).append(cell)
+            if (query := cell.query) is not None:
+                told = isinstance(query, Query) and query.told_scale is not None
+                groups.setdefault((cell.model, query.role, type(query), told), []).append(cell)
         for group in groups.values():
             self._answer(group)
 
@@ -93,7 +94,7 @@ class Engine:
         asks = {ClassQuery: self._ask_classifier, Decoding: self._ask_decoder}
         ask: Callable[[Sequence[Cell]], Any] = asks.get(type(cells[0].query), self._ask)
         try:
-            replies: Sequence[tuple[Prediction | torch.Tensor, float]] = ask(cells)
+            replies: Sequence[tuple[Prediction | Endpoint | torch.Tensor, float]] = ask(cells)
         except Exception as error:
             if len(cells) == 1:
                 cells[0].fail(error)
@@ -106,14 +107,15 @@ class Engine:
             cell.reply(answer)
             cell.charge(seconds + time.perf_counter() - started)
 
-    def _ask(self, cells: Sequence[Cell]) -> list[tuple[Prediction, float]]:
+    def _ask(self, cells: Sequence[Cell]) -> list[tuple[Prediction | Endpoint, float]]:
         """One prediction per cell, and the seconds it cost: the cell's share of the batch's rows."""
         started = time.perf_counter()
         model, role = cells[0].model, _query(cells[0]).role
         network = model.network(role, self.place(model), self.dtype)
-        states, times, conditions, weights = [], [], [], []
+        states, times, conditions, weights, scales = [], [], [], [], []
         for cell in cells:
             query = _query(cell)
+            _refuse_guided_endpoint(model, query)
             x, level = _as_the_network_sees(model, network, query)
             weights.append([weight for weight in query.terms.values() if weight != 0])
             for name, weight in query.terms.items():
@@ -121,11 +123,13 @@ class Engine:
                     states.append(x)
                     times.extend([level.t] * len(x))
                     conditions.extend([self._condition(model, cell.conditions[name])] * len(x))
+                    scales.extend([query.told_scale] * len(x))
         rows = torch.cat(states)
         t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
-        output = self._in_micro_batches(
-            model, rows, lambda part: network(rows[part], t[part], conditions[part])
-        )
+        inputs: list[Any] = [rows, t, conditions]
+        if scales[0] is not None:
+            inputs.append(torch.tensor(scales, dtype=rows.dtype, device=rows.device))
+        output = self._in_micro_batches(model, rows, lambda part: network(*(each[part] for each in inputs)))
         share = None
         if model.learns_variance(role) and output.shape[1] == 2 * rows.shape[1]:
             output, v = output.chunk(2, 1)
@@ -138,7 +142,8 @@ class Engine:
             n = len(cell.seeds)
             outputs = [output[first + i * n : first + (i + 1) * n] for i in range(len(ws))]
             prediction = _prediction(model, network, _query(cell), outputs, ws)
-            if share is not None:  # guidance leaves it alone: it is the prompt's own
+            if share is not None and isinstance(prediction, Prediction):
+                # The prompt's own, which guidance leaves alone.
                 own = first + n * _place_of_prompt(_query(cell))
                 prediction = _with_share(prediction, share[own : own + n])
             predictions.append(prediction)
@@ -305,11 +310,13 @@ def network_level(model: Model, network: Network | Classifier, level: Level) -> 
 
 def _prediction(
     model: Model, network: Network, query: Query, outputs: Sequence[torch.Tensor], weights: Sequence[float]
-) -> Prediction:
-    """Guide, project, derive eps again, in this order."""
+) -> Prediction | Endpoint:
+    """Guide, project, derive eps again, in this order; a consistency network's answer is projected only."""
     output = outputs[0] if weights == [1.0] else _weighted(outputs, weights)
     x, level = _as_the_network_sees(model, network, query)
     x0 = to_x0(network.prediction, output, x, level)
+    if model.is_consistency(query.role):
+        return Endpoint(query.x, query.level, model.project(x0, query.threshold))
     unguided = _projected(model, query, x0)
     if not isinstance(query.guidance, torch.Tensor):
         return unguided
@@ -321,6 +328,16 @@ def _prediction(
 def _projected(model: Model, query: Query, x0: torch.Tensor) -> Prediction:
     x0 = model.project(x0, query.threshold)
     return Prediction(query.x, query.level, x0, to_eps(x0, query.x, query.level))
+
+
+def _refuse_guided_endpoint(model: Model, query: Query) -> None:
+    """Raises ValueError where a consistency network is asked for what only a mean of x0 can give."""
+    single = [weight for weight in query.terms.values() if weight != 0] == [1.0]
+    if model.is_consistency(query.role) and (not single or isinstance(query.guidance, torch.Tensor)):
+        raise ValueError(
+            f"{query.role} says where the ODE ends, not the mean of x0, and cannot be guided: ask it about one "
+            "condition, with weight 1 and no guidance"
+        )
 
 
 def _as_the_network_sees(

@@ -29,6 +29,8 @@ class Network(Protocol):
             t: its name for the level of each row, (rows,).
             conditions: one per row, as `Model.condition` made them.
 
+        A network that takes a guidance scale as an input gets those of the rows as a fourth argument, (rows,).
+
         Returns:
             The raw output, (rows, *shape).
         """
@@ -118,6 +120,15 @@ class Model(ABC):
             ValueError: what it can draw instead.
         """
         return
+
+    def is_consistency(self, role: str) -> bool:
+        """Whether the network of a role says where the ODE ends in place of the mean of what x_t may come from.
+
+        Its replies have no eps, and it is asked about one condition at a time: where two trajectories end says
+        nothing of a third. By default what is called consistency/… or lcm is such a network; a model whose own was
+        trained to be guided from outside says False here.
+        """
+        return role.partition("/")[0] in ("consistency", "lcm")
 
     def classes(self, role: str = "classifier") -> Sequence[str]:
         """What a classifier chooses from, known without loading it; none if the role is no classifier."""

@@ -92,6 +92,8 @@ def impossible(
             return f"needs the network {', '.join(missing)}; {model.name} has {', '.join(model.roles)}"
         for kind in filter(None, map(model.prediction_kind, roles)):
             check_determines_x0(kind, start)
+        if any(map(model.is_consistency, sampler.requires())) and any(c.needs_mean() for c in conditioners):
+            return "a consistency network predicts no mean of x0 that guidance could move; use it without"
         sampler.check(model, conditions)
         for conditioner in conditioners:
             conditioner.check(model, conditions)

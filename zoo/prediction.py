@@ -80,6 +80,32 @@ class Prediction:
         return self.variance_share * math.log(beta) + (1 - self.variance_share) * math.log(small)
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """The reply of a consistency network: where the ODE ends, not the mean of what x_t may come from.
+
+    There is no noise in it that could be read off or guided, so eps, v and score are refused; to go on from here,
+    noise is added anew.
+
+    Attributes:
+        x: the state that was asked about, (n, *shape).
+        level: its noise level.
+        x0: the clean data at the end of the trajectory through x, (n, *shape).
+    """
+
+    x: torch.Tensor
+    level: Level
+    x0: torch.Tensor
+
+    def __getattr__(self, name: str) -> torch.Tensor:
+        if name in ("eps", "v", "score", "guidance", "unguided"):
+            raise ValueError(
+                f"a consistency network says where the ODE ends, which has no {name}: use x0 and fresh noise, "
+                "or ask the denoiser"
+            )
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
+
 def to_x0(kind: str, output: torch.Tensor, x: torch.Tensor, level: Level) -> torch.Tensor:
     """The clean data that a network's raw output implies.
 
