@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.prediction import Prediction
-from zoo.sampler import ClassQuery, Parameters, Queries, Query
+from zoo.sampler import ClassQuery, Control, Parameters, Queries, Query
 
 if TYPE_CHECKING:
     from zoo.model import Model
@@ -31,6 +31,10 @@ class Conditioner:
     def needs_mean(self) -> bool:
         """Whether it combines or shifts predicted means of x0, which a consistency network does not give."""
         return False
+
+    def controls(self) -> tuple[Control, ...]:
+        """The controls that it adds to queries; their maps are made before anything runs."""
+        return ()
 
     def check(self, model: Model, conditions: Mapping[str, str]) -> None:
         """Refuse a model, or the texts of the conditions, for which it makes no sense; by default none.

@@ -15,6 +15,7 @@ RECIPES = {
     "distill": "zoo.training.distill",
     "consistency": "zoo.training.consistency",
     "classifier": "zoo.training.classifier",
+    "controlnet": "zoo.training.controlnet",
     "features": "zoo.training.features",
 }
 
