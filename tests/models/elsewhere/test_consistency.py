@@ -5,9 +5,10 @@ from __future__ import annotations
 import diffusers
 import pytest
 import torch
+from diffusers.schedulers import scheduling_consistency_models
 
 from tests.helpers import CPU
-from tests.models.elsewhere.tiny import quiet, unet2d
+from tests.models.elsewhere.tiny import counted, quiet, run, unet2d, zoo_noise
 from zoo.models.elsewhere import open_model
 from zoo.noise import start_noise
 
@@ -67,3 +68,23 @@ def test_its_data_are_clipped_as_its_scheduler_does(saved, tmp_path):
     scheduler = diffusers.CMStochasticIterativeScheduler()
     diffusers.ConsistencyModelPipeline(unet2d(), scheduler).save_pretrained(tmp_path)
     assert open_model(f"folder:{tmp_path}").project(x, "model").max() == 1
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_sampler_makes_the_pipelines_picture(steps, saved, tmp_path):
+    pipeline, _ = saved
+    pipeline.save_pretrained(tmp_path)
+    with zoo_noise(SHAPE, scheduling_consistency_models), counted(pipeline.unet) as calls:
+        noise = scheduling_consistency_models.randn_tensor()
+        theirs = pipeline(
+            batch_size=2,
+            class_labels=[3, 3],
+            latents=noise,
+            num_inference_steps=steps,
+            output_type="pt",
+        ).images
+    sigmas = pipeline.scheduler.sigmas[1:steps].tolist()
+    middle = "".join(f" middle={sigma:.9g}" for sigma in sigmas)
+    (cell,) = run(f"folder:{tmp_path}", f"consistency steps={steps} recipe=other{middle}", prompt="3")
+    torch.testing.assert_close(cell.images, 2 * theirs - 1, rtol=0, atol=1e-4)
+    assert cell.nfe == {"consistency": len(calls)}

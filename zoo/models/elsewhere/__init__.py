@@ -19,6 +19,7 @@ ADAPTERS: dict[str, str] = {
     "ConsistencyModelPipeline": "zoo.models.elsewhere.consistency:PixelConsistencyModel",
     "StableDiffusionPipeline": "zoo.models.elsewhere.latent:StableDiffusion",
     "StableDiffusionControlNetPipeline": "zoo.models.elsewhere.latent:StableDiffusion",
+    "LatentConsistencyModelPipeline": "zoo.models.elsewhere.lcm:LatentConsistencyModel",
     "DiTPipeline": "zoo.models.elsewhere.dit:DiT",
 }
 """The class that was saved → what makes a `Model` of its files."""
