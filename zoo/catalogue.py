@@ -150,9 +150,9 @@ def build(entry: Entry, beside: Path) -> Model:
     revision = f"@{entry.revision}" if entry.revision else ""
     try:
         model = open_model(placed(entry.source) + revision)
-        if entry.controls and not isinstance(model, StableDiffusion):
-            raise ValueError(f"{entry.title}: only Stable Diffusion has ControlNets here")
         for name, source in entry.controls.items():
+            if not isinstance(model, StableDiffusion):
+                raise ValueError(f"{entry.title}: only Stable Diffusion has ControlNets here")
             model.add_control(name, open_source(placed(source)))
     except OSError as error:
         raise ValueError(f"{entry.title} is unavailable: {error}") from error

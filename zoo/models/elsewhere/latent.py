@@ -176,12 +176,13 @@ class TextNetwork:
         conditions: Sequence[torch.Tensor],
         residuals: Sequence[torch.Tensor] = (),
     ) -> torch.Tensor:
-        *down, mid = [residual.to(self.dtype) for residual in residuals] or [None]
+        added: list[Any] = [residual.to(self.dtype) for residual in residuals]
+        down, mid = (tuple(added[:-1]), added[-1]) if added else (None, None)
         output: torch.Tensor = self.module(
             x.to(self.dtype, memory_format=torch.channels_last),
             t,
             encoder_hidden_states=torch.stack(list(conditions)).to(self.dtype),
-            down_block_additional_residuals=tuple(down) or None,
+            down_block_additional_residuals=down,
             mid_block_additional_residual=mid,
             return_dict=False,
         )[0]
