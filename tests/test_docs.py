@@ -35,7 +35,7 @@ def test_the_list_of_models_that_is_shown_is_right(tmp_path):
 def test_every_checkpoint_to_try_has_a_command_that_can_be_parsed():
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     commands = re.findall(r"\| `(--model hub:.*)` \|$", text, re.MULTILINE)
-    assert len(commands) >= 6
+    assert len(commands) >= 7
     registry = Registry(safe_mode=True)
     for command in commands:
         words = ["compare", *shlex.split(command.replace("\\|", "|"))]
