@@ -57,8 +57,8 @@ class AuxDetector(Detector):
 
     def call(self, network, seen):
         """Ask the detector for its map at the size of what it sees."""
-        options = self.params.model_dump()
-        options["detect_resolution"] = resolution = options.pop("resolution")
+        options = self.params.model_dump(exclude={"resolution"})
+        options["detect_resolution"] = resolution = min(seen.shape[:2])  # so that it does not resize
         if self.resizes:
             options["image_resolution"] = resolution
         return network(seen, output_type="np", **options)
@@ -83,7 +83,7 @@ class AuxDetector(Detector):
 class Canny(AuxDetector):
     """Canny's edges, as ControlNet's own scripts draw them."""
 
-    detector, lines = "CannyDetector", True
+    detector, lines, enlarges = "CannyDetector", True, False
 
     class Params(AuxDetector.Params):
         low_threshold: float = Field(100, ge=0, le=2040, title="Low threshold")
@@ -156,7 +156,7 @@ class LineartAnime(AuxDetector):
 class LineartStandard(AuxDetector):
     """Where the picture is darker than its surroundings, without a network."""
 
-    detector, lines, resizes = "LineartStandardDetector", True, False
+    detector, lines, enlarges, resizes = "LineartStandardDetector", True, False, False
 
     class Params(AuxDetector.Params):
         guassian_sigma: float = Field(6.0, gt=0, le=50, title="Blur")
@@ -329,7 +329,7 @@ class Shuffle(AuxDetector):
         seed: int = Field(0, ge=0, le=2**32 - 1, title="Seed")
 
     def call(self, network, seen):
-        side = self.params.resolution
+        side = min(seen.shape[:2])
         with _numpy_seeded(self.params.seed):
             return network(
                 seen, f=self.params.f, detect_resolution=side, image_resolution=side, output_type="np"

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+import zoo
 from zoo.cli import main
 from zoo.data.tinyworld import TinyWorld
+from zoo.registry import Registry
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -68,3 +74,23 @@ def test_annotators_are_listed_with_what_they_need(capsys, picture):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["name", "what", "needs"]
     assert lines[1].split() == ["canny", "Canny", "edges", "–"]
+
+
+def test_the_documented_plugin_works(tmp_path):
+    text = (ROOT / "docs/annotators.md").read_text(encoding="utf-8")
+    source = next(
+        block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "ZOO_API" in block
+    )
+    (tmp_path / "mine.py").write_text(source, encoding="utf-8")
+    pixels = TinyWorld(3)[0].image
+    drawn = zoo.annotate(pixels, "mine/negative", registry=Registry(tmp_path))
+    np.testing.assert_array_equal(drawn, 255 - pixels)
+
+
+def test_every_annotator_is_documented():
+    text = (ROOT / "docs/annotators.md").read_text(encoding="utf-8")
+    for name, spec in Registry(safe_mode=True).annotators.items():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        for field, info in spec.params_model().model_fields.items():
+            told = field == "resolution" or name.startswith("controlnet_aux/")
+            assert told or f"{field}={info.default:g}".lower() in row.replace("false", "0"), f"{name} {field}"

@@ -24,6 +24,10 @@ class DrawnLines(Drawn):
     lines = True
 
 
+class DrawnClose(Drawn):
+    enlarges = False
+
+
 def one_column(seen):
     drawn = np.zeros_like(seen)
     drawn[:, 21] = 255
@@ -60,3 +64,16 @@ def test_lines_are_reduced_by_the_maximum_and_the_rest_by_the_mean():
     lines, areas = DrawnLines(one_column).annotate(picture), Drawn(one_column).annotate(picture)
     assert (lines[:, 21 // 4] == 255).all() and lines.sum() == 255 * 16 * 3
     assert (areas[:, 21 // 4] == round(255 / 4)).all() and (areas[:, 6:] == 0).all()
+
+
+def test_a_line_that_hardly_becomes_smaller_does_not_become_wider():
+    drawn = DrawnLines(one_column).annotate(np.zeros((50, 50, 3), np.uint8))
+    assert drawn.any(axis=(0, 2)).sum() == 2 and 255 * 0.75 < drawn[0].sum(axis=0)[0] < 255
+
+
+@pytest.mark.parametrize(("side", "seen"), [(1, 64), (32, 64), (65, 128), (1000, 256)])
+def test_what_looks_for_gradients_sees_a_small_picture_hardly_enlarged(side, seen):
+    close, other = DrawnClose(one_column, 256), Drawn(one_column, 256)
+    for detector in (close, other):
+        detector.annotate(np.zeros((side, side, 3), np.uint8))
+    assert close.seen.shape == (seen, seen, 3) and other.seen.shape == (256, 256, 3)

@@ -57,7 +57,7 @@ def test_a_failed_download_is_one_line(monkeypatch):
 
     monkeypatch.setenv("ZOO_ANNOTATOR_DOWNLOADS", "1")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fetch)
-    with pytest.raises(Unavailable, match="fetching it failed: OSError: no route$"):
+    with pytest.raises(Unavailable, match=r"fetching it failed: OSError: no route$"):
         FILE.get()
 
 
@@ -81,5 +81,5 @@ def test_a_file_at_an_address_is_kept_where_torch_keeps_such_files(monkeypatch, 
     monkeypatch.setenv("ZOO_ANNOTATOR_DOWNLOADS", "1")
     assert file.get() == place and place.read_bytes() == CONTENT
     assert Path(file.cached()) == place
-    with pytest.raises(ValueError, match="is not model.pth from"):
+    with pytest.raises(ValueError, match=r"is not model\.pth from"):
         UrlFile(tmp_path.as_uri(), "model.pth", "", sha256="00").get()

@@ -14,6 +14,7 @@ import zoo.picture
 from zoo.picture import load_picture, read_picture
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
 
 
 def data(*colour: int) -> torch.Tensor:
@@ -177,7 +178,7 @@ def test_pixels_are_given_back_and_nothing_else_is_taken_for_them():
         ),
         (b"", "it is no format that is known"),
         (b"P6 10000 8000 255\n", "it has 10000 × 8000 pixels; at most 67,108,864 in all are read"),
-        (encoded(Image.new("RGB", (99, 99)), "JPEG")[:400], "truncated"),
+        (encoded(NOISE, "PNG")[:3000], "truncated"),
     ],
 )
 def test_what_cannot_be_read_says_why(data, reason, tmp_path):

@@ -129,7 +129,7 @@ def test_a_malicious_file_is_refused_without_running(save, open_carelessly, hub,
     marker = tmp_path / "it ran"
     save(Malicious(marker), hub)
 
-    with pytest.raises(ValueError, match="not Annotators/7_model.pth .* as it was published: its SHA-256"):
+    with pytest.raises(ValueError, match=r"not Annotators/7_model.pth .* as it was published: its SHA-256"):
         annotate(picture(), "controlnet_aux/teed")
     listed_as_it_is(monkeypatch, hub)  # as if the listed file itself were malicious
     with pytest.raises(
@@ -161,7 +161,7 @@ def test_weights_are_accepted_and_give_the_detectors_own_map(hub, monkeypatch):
 def test_weights_of_another_network_are_refused(hub, monkeypatch):
     torch.save({"weight": torch.zeros(3)}, hub)
     listed_as_it_is(monkeypatch, hub)
-    with pytest.raises(ValueError, match="TEEDdetector: .* does not hold its weights"):
+    with pytest.raises(ValueError, match=r"TEEDdetector: .* does not hold its weights"):
         annotate(picture(), "controlnet_aux/teed")
 
 
@@ -193,6 +193,12 @@ def test_maps_have_the_size_of_the_picture(name, size):
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     drawn = annotate(noise, f"controlnet_aux/{name} resolution=128")
     assert drawn.shape == noise.shape and drawn.dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", ["canny", "lineart_standard"])
+def test_small_pictures_have_edges_too(name):
+    drawn = annotate(picture(32), f"controlnet_aux/{name}")
+    assert drawn.max() == 255 and 10 < drawn.mean() < 128
 
 
 def test_shuffle_follows_its_seed_and_leaves_the_global_generator_alone():

@@ -16,10 +16,10 @@ from PIL import Image
 
 from tests.helpers import CPU, finish, make_engine
 from tests.small_model import SIZE, save_small_model
-from zoo import Comparison, compare
+from zoo import Comparison, compare, interpolate
 from zoo.cell import Cell, Limits
 from zoo.cli import main
-from zoo.engine import drive
+from zoo.metrics.solution import FineSolution
 from zoo.models import tinyworld
 from zoo.models.control import build_controlnet
 from zoo.models.tinyworld import TextToPixels
@@ -295,14 +295,63 @@ def test_guidance_by_a_classifier_and_control_both_count(folder, pictures):
     assert (both - control).abs().max() > 1e-3 and (both - classifier).abs().max() > 1e-3
 
 
-def test_the_share_of_time_is_that_of_the_controlled(folder, pictures):
+def test_the_time_of_a_control_pass_is_charged_to_the_controlled(folder, pictures, monkeypatch):
     controlled, free = cells(folder, pictures, f"ddim steps=1 | {CONTROL}", "ddim steps=1")
     network = controlled.model.network("control/canny", CPU, torch.float32)
-    wait = network.module.register_forward_pre_hook(lambda *_: time.sleep(0.2))
-    for _ in drive(make_engine(), [controlled, free]):
-        pass
-    wait.remove()
-    assert controlled.seconds - free.seconds > 0.15
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def take_a_second(*_):
+        now[0] += 1.0
+
+    hook = network.module.register_forward_pre_hook(take_a_second)
+    finish(controlled, free)
+    hook.remove()
+    assert (controlled.seconds, free.seconds) == (1.0, 0.0)
+
+
+def test_a_controlled_cell_is_timed_alone_and_held_against_a_controlled_solution(
+    folder, pictures, monkeypatch
+):
+    asked = []
+
+    class Few(FineSolution):
+        def __init__(self):
+            super().__init__(self.Params(steps=3))
+
+        def sample(self, x, levels, noise):
+            queries = super().sample(x, levels, noise)
+            query = next(queries)
+            while True:
+                prediction = yield query
+                asked.append(prediction)
+                try:
+                    query = queries.send(prediction)
+                except StopIteration as stop:
+                    return stop.value
+
+    monkeypatch.setattr("zoo.metrics.solution.FineSolution", Few)
+    known, names = pictures
+    comparison = Comparison(
+        model=f"folder:{folder}",
+        prompt=PROMPT,
+        cells=[line.format(*names) for line in (f"ddim steps=2 | {CONTROL}", "ddim steps=2")],
+        metrics=["solution_error"],
+        timing="alone",
+        pictures=known,
+    )
+    controlled, free = compare(comparison, device="cpu", dtype="fp32").cells
+    assert controlled.nfe == {"denoiser": 2, "control/canny": 2}
+    first, other = (cell.metrics["solution_error"] for cell in (controlled, free))
+    assert first.value > 0 and other.value > 0
+    half = len(asked) // 2
+    assert (asked[0].x0 - asked[half].x0).abs().max() > 1e-3, "one solution is controlled, the other is not"
+
+
+def test_inversion_and_interpolation_follow_no_picture(folder, pictures):
+    line = f"ddim steps=2 | {CONTROL}".format(*pictures[1])
+    with pytest.raises(ValueError, match="follows a picture, which only a comparison can"):
+        interpolate((0, 1), frames=2, model=f"folder:{folder}", method=line, device="cpu")
 
 
 # What the network gets

@@ -31,6 +31,10 @@ REDRAWING: dict[str, Any] = {
 """Of events that change what is rendered: the browser hears of changed states through the queue only."""
 
 
+MAX_UPLOADS = 2 * MAX_METHODS
+"""Uploaded pictures that are remembered for a visitor; the oldest are forgotten."""
+
+
 @dataclass
 class Place:
     """One place in the list."""
@@ -204,7 +208,7 @@ class MethodList:
             except ValueError as error:
                 return gr.skip(), gr.skip(), cards.problem(sentence(error)), gr.skip()
             line = methods.join(line, sampler, conditioners, {key: name}, registry)
-            return line, line, "", {**pictures, name: png}
+            return line, line, "", dict([*pictures.items(), (name, png)][-MAX_UPLOADS:])
 
         def another(line: str, drawn: int, sampler: str, conditioners: list[str]) -> tuple[Any, ...]:
             current = methods.split(line, registry)
