@@ -149,6 +149,8 @@ def test_each_recipe_leads_to_the_consistency_function_of_a_gaussian(recipe, lev
 
     Without a teacher each pair regresses x_r on x_j, so that k is Π (alpha_r·alpha_j·s² + sigma_r·sigma_j)/(alpha_j²s²
     + sigma_j²) along the chain of pairs, which draws near it as N grows. The denoiser, where they begin, is far off.
+
+    Regression sees no more of data and noise than their second moments: four points give the exact expectation.
     """
     chain, updates = Chain(DiscreteSchedule.cosine(STEPS)), 400
     given = ConsistencyRecipe(recipe=recipe, levels=levels, distance="l2", steps=updates)
@@ -164,12 +166,14 @@ def test_each_recipe_leads_to_the_consistency_function_of_a_gaussian(recipe, lev
             at0, at1 = denoise(torch.zeros(STEPS, 1, 1, 1), j), denoise(torch.ones(STEPS, 1, 1, 1), j)
             network.a.copy_((alpha[j] - (at1 - at0)) / sigma[j])
             network.b.copy_(-at0 / sigma[j])
-    optimizer = torch.optim.Adam(network.parameters())
-    generator = torch.Generator().manual_seed(0)
-    i, text = torch.arange(STEPS).repeat(64), torch.zeros(64 * STEPS, 1, 1)
+    optimizer = torch.optim.Adam(network.parameters(), betas=(0.5, 0.9))  # the target moves: forget soon
+    points = torch.cartesian_prod(torch.tensor([-1.0, 1.0]), torch.tensor([-1.0, 1.0])).T[
+        ..., None, None, None
+    ]
+    x0, noise = points.repeat(1, STEPS, 1, 1, 1)
+    i, text = torch.arange(STEPS).repeat_interleave(4), torch.zeros(4 * STEPS, 1, 1)
     for step in range(updates):
-        optimizer.param_groups[0]["lr"] = 0.05 * (1 - step / updates)
-        x0, noise = torch.randn(2, len(i), 1, 1, 1, generator=generator)
+        optimizer.param_groups[0]["lr"] = 0.03 * (1 - step / updates)
         loss = objective(network, network, denoise, MEAN + STD * x0, noise, i, text, step)
         optimizer.zero_grad()
         loss.backward()
@@ -184,7 +188,7 @@ def test_each_recipe_leads_to_the_consistency_function_of_a_gaussian(recipe, lev
             expected = chain.solve(denoise, expected, torch.full((3,), k), torch.full((3,), k - 1), "heun")
     else:
         expected = MEAN + (x - alpha[j] * MEAN) * regressed(objective, STEPS)
-    assert (found - expected).abs().max() < 0.02
+    assert (found - expected).abs().max() < 0.002
     assert (found - exact).abs().max() < (0.04 if recipe == "distillation" else 0.12)
     assert (denoise(x, j) - exact).abs().max() > 0.5
 

@@ -190,7 +190,7 @@ def train(recipe: ConsistencyRecipe) -> Path | None:
     torch.manual_seed(recipe.seed)
     student = (blank if recipe.recipe == "training" else copy_of)(teacher.network).to(device)
     target = _Target(recipe, student)
-    optimizer = torch.optim.RAdam(student.parameters(), lr=recipe.learning_rate)
+    optimizer = torch.optim.RAdam(student.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
 
     def batches(steps: range) -> Iterable[tuple[torch.Tensor, list[str]]]:
         return loader(Batches(pictures, recipe.batch_size, steps, rank, world), recipe.workers)
