@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _no_networks_of_other_modules() -> Iterator[None]:
+def _no_networks_of_other_modules() -> None:
     """The shelf is shared by all models, and so by all tests: each module begins with an empty one."""
     if memory := sys.modules.get("zoo.memory"):
         memory.shelf.clear()
-    yield
