@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from abc import abstractmethod
 from functools import cached_property
 from typing import Any
@@ -147,8 +146,3 @@ def class_rows(conditions: Any, device: torch.device) -> torch.Tensor:
             "this network has no answer without a class: give a prompt, and for guidance a negative prompt"
         )
     return torch.tensor(list(conditions), dtype=torch.long, device=device)
-
-
-def hosted() -> bool:
-    """Whether others than the machine's owner see the pictures: on a Space, or where ZOO_HOSTED says so."""
-    return bool(os.environ.get("SPACE_ID") or os.environ.get("ZOO_HOSTED", "") not in ("", "0"))

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from zoo.models.elsewhere.base import ModelFromElsewhere, hosted
+from zoo.hub import hosted
+from zoo.models.elsewhere.base import ModelFromElsewhere
 from zoo.models.elsewhere.control import ControlNetwork, own_controls
 from zoo.models.elsewhere.decoder import LatentDecoder, LinearPreview, enlargement
 from zoo.models.elsewhere.parts import CONFIG, TRANSFORMERS, Training, Weights, square, variant_of
