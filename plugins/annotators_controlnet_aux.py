@@ -12,12 +12,12 @@ import pickle
 import threading
 import warnings
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from zoo import AnnotatorSpec, Detector, Field, HubFile, Unavailable, UrlFile, hookimpl
 
 
-def annotators(path, size, sha256=""):
+def annotators(path: str, size: str, sha256: str = "") -> HubFile:
     """A file of the repository that most of the detectors share."""
     return HubFile(
         "lllyasviel/Annotators", path, size, sha256, revision="982e7edaec38759d914a963c48c4726685de7d96"
@@ -38,7 +38,7 @@ class AuxDetector(Detector):
     resizes: ClassVar[bool] = True
     """Whether it resizes its map, and must be told not to."""
 
-    def check(self):
+    def check(self) -> None:
         for package in ("controlnet_aux", *self.packages):
             if importlib.util.find_spec(package) is None:
                 how = INSTALL.get(package, f"pip install {package.replace('_', '-')}")
@@ -51,11 +51,14 @@ class AuxDetector(Detector):
 
     def detect(self, seen):
         self.check()
+        kind: Any = type(self)  # mypy holds a class for unhashable
         with _LOADING:
-            network = _loaded(type(self), self.device)
-        return self.call(network, seen)
+            network = _loaded(kind, self.device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of deprecations, and of divisions where a picture is plain
+            return self.call(network, seen)
 
-    def call(self, network, seen):
+    def call(self, network: Any, seen: Any) -> Any:
         """Ask the detector for its map at the size of what it sees."""
         options = self.params.model_dump(exclude={"resolution"})
         options["detect_resolution"] = resolution = min(seen.shape[:2])  # so that it does not resize
@@ -288,6 +291,8 @@ class Sam(AuxDetector):
     class Params(AuxDetector.Params):
         seed: int = Field(0, ge=0, le=2**32 - 1, title="Seed", description="of the colours")
 
+    params: Params
+
     def call(self, network, seen):
         # Not the detector's own drawing, which takes colours from a generator that everything shares, and fails where
         # nothing is found.
@@ -327,6 +332,8 @@ class Shuffle(AuxDetector):
     class Params(AuxDetector.Params):
         f: int = Field(256, ge=16, le=1024, title="Size of waves", description="in pixels of what it sees")
         seed: int = Field(0, ge=0, le=2**32 - 1, title="Seed")
+
+    params: Params
 
     def call(self, network, seen):
         side = min(seen.shape[:2])
@@ -412,14 +419,14 @@ _SEEDING = threading.Lock()
 
 
 @functools.lru_cache(maxsize=2)
-def _loaded(cls, device):
+def _loaded(cls: Any, device: str) -> Any:
     """A detector with its network, kept for the next picture.
 
     Raises:
         ValueError: its file holds something else than its weights.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of packages that only some detectors use, and of deprecations
+        warnings.simplefilter("ignore")  # of packages that only some detectors use
         import controlnet_aux
 
     try:
@@ -449,11 +456,11 @@ def _numpy_seeded(seed):
             np.random.set_state(before)
 
 
-def _listed(cls):
+def _listed(cls: type[AuxDetector]) -> str:
     return ", ".join(str(file) for file in cls.files.values())
 
 
-def _needs(cls):
+def _needs(cls: type[AuxDetector]) -> str:
     packages = [f"packages {', '.join(cls.packages)}"] if cls.packages else []
     return "; ".join([*packages, *map(str, cls.files.values())])
 

@@ -7,14 +7,19 @@ pictures are taken as they are, so that a picture of 32 pixels has lines of one 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from zoo import Annotator, AnnotatorSpec, Field, hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LOOKED_AT = 256
 """Shorter side, in pixels, at which straight lines can be told from staircases."""
 
 
 class OpenCVAnnotator(Annotator):
-    """Draws at a bounded resolution; a subclass defines `draw(image)`, whose map may be (H, W) or (H, W, 3)."""
+    """Draws at a bounded resolution; a subclass defines `draw`."""
 
     class Params(Annotator.Params):
         resolution: int = Field(
@@ -24,6 +29,12 @@ class OpenCVAnnotator(Annotator):
             title="Resolution",
             description="a larger picture is reduced to this shorter side before anything is looked for",
         )
+
+    params: Params
+
+    def draw(self, image: np.ndarray) -> np.ndarray:
+        """The map of (H, W, 3) uint8, (H, W) or (H, W, 3) uint8."""
+        raise TypeError(f"{type(self).__name__} must define draw(image)")
 
     def annotate(self, image):
         import cv2
@@ -51,6 +62,8 @@ class Canny(OpenCVAnnotator):
         low: float = Field(100, ge=0, le=2040, title="Low threshold")
         high: float = Field(200, ge=0, le=2040, title="High threshold")
 
+    params: Params
+
     def draw(self, image):
         import cv2
 
@@ -70,6 +83,8 @@ class HoughLines(OpenCVAnnotator):
         gap: float = Field(
             0.01, ge=0, le=1, title="Largest gap", description="as a share of the shorter side"
         )
+
+    params: Params
 
     def draw(self, image):
         import cv2
@@ -108,6 +123,8 @@ class Scribble(OpenCVAnnotator):
         )
         threshold: int = Field(20, ge=1, le=255, title="Threshold")
 
+    params: Params
+
     def draw(self, image):
         import cv2
         import numpy as np
@@ -124,6 +141,8 @@ class Threshold(OpenCVAnnotator):
     class Params(OpenCVAnnotator.Params):
         level: int = Field(0, ge=0, le=254, title="Level", description="0 lets Otsu's method choose it")
         invert: bool = Field(False, title="Invert", description="dark becomes white")
+
+    params: Params
 
     def draw(self, image):
         import cv2
@@ -144,6 +163,8 @@ class SoftEdges(OpenCVAnnotator):
         blur: float = Field(1.0, ge=0, le=20, title="Blur", description="standard deviation in pixels")
         gain: float = Field(8.0, ge=1, le=100, title="Largest gain")
 
+    params: Params
+
     def draw(self, image):
         import cv2
         import numpy as np
@@ -162,6 +183,8 @@ class Palette(OpenCVAnnotator):
 
     class Params(OpenCVAnnotator.Params):
         tiles: int = Field(8, ge=1, le=256, title="Tiles", description="along the shorter side")
+
+    params: Params
 
     def draw(self, image):
         import cv2

@@ -157,6 +157,20 @@ def test_dit_has_learned_its_variance(tmp_path):
     torch.testing.assert_close(cell.samples, x, rtol=0, atol=1e-4)
 
 
+def test_in_half_precision_it_is_nearly_the_same(saved, tmp_path):
+    """In bfloat16, of which three digits are right; what would differ in dtype somewhere would raise."""
+    _, folder = saved
+    quiet(
+        diffusers.DiTPipeline(tiny.dit(), vae(), diffusers.DDIMScheduler(**SCALED, clip_sample=False))
+    ).save_pretrained(tmp_path)
+    for name, prompt in ((f"folder:{folder}", PROMPT), (f"folder:{tmp_path}", "7")):
+        whole, half = (
+            run(name, "ddim steps=2 | cfg scale=2", prompt=prompt, dtype=dtype)[0].images
+            for dtype in ("fp32", "bf16")
+        )
+        assert 0 < (whole - half).abs().mean() < 0.05
+
+
 # Decoding
 
 

@@ -170,9 +170,9 @@ def counted(network):
         handle.remove()
 
 
-def run(model: str, *methods: str, **more):
+def run(model: str, *methods: str, dtype: str = "fp32", **more):
     """The finished cells of a comparison."""
     comparison = Comparison(model=model, cells=methods, seeds=SEEDS, **more)
-    result = compare(comparison, device="cpu", dtype="fp32")
+    result = compare(comparison, device="cpu", dtype=dtype)
     assert [cell.error for cell in result.cells] == [""] * len(methods)
     return result.cells
