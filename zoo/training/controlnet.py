@@ -50,7 +50,6 @@ class ControlNetRecipe(Recipe):
         "tinyworld's renderer draws",
     )
     steps: int = Field(2000, ge=1, description="optimiser steps")
-    learning_rate: float = Field(5e-4, gt=0, description="peak learning rate")
     label_dropout: float = Field(0.5, ge=0, lt=1, description="share of captions replaced by the empty one")
     reads_prompt: bool = Field(False, description="give the ControlNet the prompt, and not the empty one")
     channels: list[int] = Field(
