@@ -147,6 +147,21 @@ def test_it_is_diffusers_stochastic_iterative_scheduler_on_the_same_network(indi
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_a_network_keeps_its_own_scaling_and_time_on_another_schedule():
+    """Variance exploding on a model that preserves it: asked at x/alpha, with σ = sigma/alpha."""
+    model, seeds = Elsewhere(random_network()), (3, 4)
+    model.schedule = DiscreteSchedule.cosine()
+    x = torch.from_numpy(start_noise(seeds, model.shape))
+    noise = KeyedNoise(seeds, model.shape, like=x)
+    levels = sampler("consistency steps=2 middle=0.8").levels(model.schedule)
+    for t, s in levels.pairs():
+        sigma = torch.tensor([t.sigma / t.alpha] * 2, dtype=torch.float64)
+        x0 = model.scaled(x / t.alpha, sigma, ["", ""]).clamp(-1, 1)
+        x = x0 if s.is_clean else s.alpha * x0 + s.sigma * noise()
+    found = sample(model, "consistency steps=2 middle=0.8 recipe=other", seeds)
+    torch.testing.assert_close(found, x, rtol=0, atol=1e-9)
+
+
 def test_what_needs_a_mean_is_refused():
     model = gaussian.build(size=4)
 

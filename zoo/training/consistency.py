@@ -263,7 +263,8 @@ class _Target:
         self.student, self.decay = student, recipe.target_ema or 0.0
         self.network, self.modules = student, {"student": student}
         if self.decay:
-            self.network = copy_of(student).to(student.device).requires_grad_(False)
+            copy = copy_of(student).to(student.device, memory_format=torch.channels_last)
+            self.network = copy.requires_grad_(False)
             self.modules["target"] = self.network
 
     @torch.no_grad()
