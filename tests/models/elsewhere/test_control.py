@@ -5,12 +5,16 @@ from __future__ import annotations
 import shutil
 
 import diffusers
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.helpers import CPU
-from tests.models.elsewhere.tiny import stable_diffusion
+from tests.models.elsewhere.tiny import SEEDS, counted, run, stable_diffusion
 from zoo.models.elsewhere import open_model
+from zoo.noise import start_noise
+from zoo.pictures import admit
 from zoo.planning import load_model
 from zoo.registry import Registry
 
@@ -75,3 +79,30 @@ def test_they_are_found_beside_a_model_and_in_a_list(saved, tmp_path):
     registry = Registry(safe_mode=True, models=tmp_path / "models.toml")
     with pytest.raises(ValueError, match="holds a UNet2DConditionModel, and has to be a ControlNetModel"):
         load_model("sketches", registry)
+
+
+def test_a_controlled_picture_is_the_pipelines(saved):
+    pipeline, folder = saved
+    drawn = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    name, png = admit(Image.fromarray(drawn))
+    noise = torch.from_numpy(start_noise(SEEDS, (4, 8, 8))).float()
+    with counted(pipeline.controlnet) as calls:
+        theirs = pipeline(
+            ["a cat"] * 2,
+            image=torch.from_numpy(drawn).permute(2, 0, 1)[None].float() / 255,
+            negative_prompt=["dog"] * 2,
+            latents=noise,
+            num_inference_steps=3,
+            guidance_scale=5.0,
+            controlnet_conditioning_scale=0.7,
+            output_type="pt",
+        ).images
+    (cell,) = run(
+        f"folder:{folder / 'pipeline'}",
+        f"ddim steps=3 spacing=leading | cfg scale=5 | controlnet annotator=canny image={name} map=true scale=0.7",
+        prompt="a cat",
+        negative="dog",
+        pictures={name: png},
+    )
+    torch.testing.assert_close(cell.images, 2 * theirs - 1, rtol=0, atol=1e-4)
+    assert cell.nfe == {"denoiser": 6, "control/canny": sum(calls) // len(SEEDS), "decoder": 1}

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from zoo.hub import hosted
+from zoo.model import ControlFacts
 from zoo.models.elsewhere.base import ModelFromElsewhere
 from zoo.models.elsewhere.control import ControlNetwork, own_controls
 from zoo.models.elsewhere.decoder import LatentDecoder, LinearPreview, enlargement
@@ -111,6 +112,12 @@ class StableDiffusion(LatentModel):
         self.text = TextEncoder(source)
         for role, weights in own_controls(source, self.index).items():
             self._add_role(role, weights)
+
+    def control(self, role: str) -> ControlFacts:
+        """It reads the prompt, as published ones do, and the maps of the annotator that it is named after."""
+        if not role.startswith("control/") or role not in self.roles:
+            return super().control(role)
+        return ControlFacts(annotator=role.removeprefix("control/"), reads_prompt=True)
 
     def add_control(self, name: str, source: Source) -> None:
         """Give it the role control/NAME, from a source of its own.
