@@ -1,4 +1,4 @@
-"""The command line: `python -m zoo compare | invert | interpolate | plugins | models | claims | train`."""
+"""The command line: `python -m zoo compare | invert | interpolate | plugins | models | check | new | claims | train`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-from zoo.commands import claims, compare, latents, listing, train
+from zoo.commands import check, claims, compare, latents, listing, new, train
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +35,8 @@ def _parser(argv: Sequence[str] | None) -> argparse.ArgumentParser:
     compare.add(commands)
     latents.add(commands)
     listing.add(commands)
+    check.add(commands)
+    new.add(commands)
     claims.add(commands)
     train.add(commands, sys.argv[1:] if argv is None else argv)
     return parser

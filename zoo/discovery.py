@@ -113,7 +113,12 @@ def drop_ins(folder: Path) -> Iterator[Candidate]:
         yield PluginInfo("plugins-dir", "drop-in", str(folder)), functools.partial(_fail, error)
         return
     for path in sorted(folder.glob("[!_.]*.py")):
-        yield PluginInfo(path.stem, "drop-in", str(path)), functools.partial(_execute, path)
+        yield drop_in(path)
+
+
+def drop_in(path: Path) -> Candidate:
+    """One .py file as a plugin."""
+    return PluginInfo(path.stem, "drop-in", str(path)), functools.partial(_execute, path)
 
 
 def _execute(path: Path) -> ModuleType:
