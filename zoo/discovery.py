@@ -19,6 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NoReturn
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 import zoo
 from zoo import builtins as shipped
 from zoo.hookspecs import API_VERSION, PROJECT
@@ -27,8 +30,16 @@ Source = Literal["built-in", "entry point", "drop-in"]
 State = Literal["loaded", "disabled", "incompatible", "failed", "collision"]
 
 
+DISTRIBUTION = "sampler-zoo"
+"""What plugins' packages name in their dependencies."""
+
+
 class PluginError(Exception):
     """A plugin breaks a rule of the host; the message says which, and what to do."""
+
+
+class CrashedPlugin(PluginError):
+    """A plugin took a process down when it was last imported, and is left out this once."""
 
 
 class IncompatiblePlugin(PluginError):
@@ -98,8 +109,9 @@ def entry_points() -> list[Candidate]:
             for entry in distribution.entry_points:
                 if entry.group == PROJECT:
                     info = PluginInfo(entry.name, "entry point", f"{project}: {entry.value}", version)
+                    load = functools.partial(_load, entry, distribution.requires or [])
                     # The same project again, further down sys.path, is hidden by the first.
-                    found.setdefault((entry.name, project), (info, entry.load))
+                    found.setdefault((entry.name, project), (info, load))
         except Exception as error:
             info = PluginInfo(project, "entry point", f"the metadata of {project}", version)
             found.setdefault(("", project), (info, functools.partial(_fail, error)))
@@ -119,6 +131,21 @@ def drop_ins(folder: Path) -> Iterator[Candidate]:
 def drop_in(path: Path) -> Candidate:
     """One .py file as a plugin."""
     return PluginInfo(path.stem, "drop-in", str(path)), functools.partial(_execute, path)
+
+
+def _load(entry: importlib.metadata.EntryPoint, requires: list[str]) -> object:
+    """Import an entry point, unless its package says that it is for other versions of the zoo."""
+    for line in requires:
+        requirement = Requirement(line)
+        ours = canonicalize_name(requirement.name) == DISTRIBUTION
+        if not ours or (requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        if not requirement.specifier.contains(zoo.__version__, prereleases=True):
+            raise IncompatiblePlugin(
+                f"it needs {DISTRIBUTION} {requirement.specifier}, and this is {zoo.__version__}: look for another "
+                f"version of it (pip install --upgrade), or install a {DISTRIBUTION} in that range"
+            )
+    return entry.load()
 
 
 def _execute(path: Path) -> ModuleType:

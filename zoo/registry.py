@@ -24,7 +24,15 @@ from typing import TypeVar
 import pluggy
 
 from zoo import hookspecs
-from zoo.discovery import IncompatiblePlugin, PluginError, PluginInfo, built_ins, drop_ins, entry_points
+from zoo.discovery import (
+    CrashedPlugin,
+    IncompatiblePlugin,
+    PluginError,
+    PluginInfo,
+    built_ins,
+    drop_ins,
+    entry_points,
+)
 from zoo.hookspecs import (
     HOOKS,
     NAME,
@@ -36,6 +44,7 @@ from zoo.hookspecs import (
     SamplerSpec,
     Spec,
 )
+from zoo.sentinel import crashed, importing
 
 __all__ = ["IncompatiblePlugin", "PluginError", "PluginInfo", "Registry", "UnknownName", "default_registry"]
 
@@ -57,8 +66,9 @@ class Registry:
         plugins_dir: folder of drop-in plugins; by default the one that ZOO_PLUGINS_DIR names, if any.
         safe_mode: load the built-ins only.
 
-    The environment variable ZOO_DISABLE lists the names of plugins not to import, separated by commas. With
-    ZOO_STRICT=1 the first problem of any plugin is raised, which is for their authors.
+    Environment variables decide before anything is imported: ZOO_PLUGINS lists the names of the only plugins to
+    import besides the built-ins, and ZOO_DISABLE those of plugins not to import, separated by commas. With ZOO_STRICT=1
+    the first problem of any plugin is raised, which is for their authors.
     """
 
     def __init__(self, plugins_dir: str | Path | None = None, *, safe_mode: bool = False) -> None:
@@ -69,7 +79,8 @@ class Registry:
         self.annotators: dict[str, AnnotatorSpec] = {}
         self.metrics: dict[str, MetricSpec] = {}
         self._strict = os.environ.get("ZOO_STRICT", "") not in ("", "0")
-        self._disabled = {name.strip() for name in os.environ.get("ZOO_DISABLE", "").split(",")} - {""}
+        self._disabled, self._allowed = _names("ZOO_DISABLE"), _names("ZOO_PLUGINS")
+        self._crashed = set() if safe_mode else crashed()
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
 
@@ -83,8 +94,9 @@ class Registry:
         if folder:
             for candidate in drop_ins(Path(folder).expanduser()):
                 self._admit(*candidate)
-        for name in sorted(self._disabled - {info.name for info in self.plugins}):
-            warnings.warn(f"ZOO_DISABLE names {name!r}, but no plugin is called that", stacklevel=2)
+        for variable, names in (("ZOO_DISABLE", self._disabled), ("ZOO_PLUGINS", self._allowed)):
+            for name in sorted(names - {info.name for info in self.plugins}):
+                warnings.warn(f"{variable} names {name!r}, but no plugin is called that", stacklevel=2)
 
     def sampler(self, name: str) -> SamplerSpec:
         """The sampler of this full name; raises `UnknownName`."""
@@ -124,8 +136,22 @@ class Registry:
         if info.name in self._disabled:
             info.state = "disabled"
             return
+        if info.source == "built-in":
+            self._take(info, load)
+        elif self._allowed and info.name not in self._allowed:
+            info.state, info.error = "disabled", "ZOO_PLUGINS does not name it"
+        else:
+            with importing(info.name, info.location):
+                self._take(info, load)
+
+    def _take(self, info: PluginInfo, load: Callable[[], object]) -> None:
         plugin: object = None
         with self._guarded(info):
+            if (info.name, info.location) in self._crashed:
+                raise CrashedPlugin(
+                    "the process died when it was last imported (it crashed, or was killed), so it is left out this "
+                    f"once and tried again at the next start; ZOO_DISABLE={info.name} leaves it out for good"
+                )
             plugin = self._import(info, load)
         if info.state != "loaded":
             return
@@ -205,6 +231,11 @@ class Registry:
 def default_registry() -> Registry:
     """The registry of this process, made at first use from the environment."""
     return Registry()
+
+
+def _names(variable: str) -> set[str]:
+    """The names that an environment variable lists."""
+    return {name.strip() for name in os.environ.get(variable, "").split(",")} - {""}
 
 
 def _check_hooks(plugin: object, manager: pluggy.PluginManager) -> None:
