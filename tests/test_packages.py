@@ -46,7 +46,15 @@ def python(tmp_path_factory, generated) -> Path:
     wheels = folder / "wheels"
     for project in (ROOT, *EXAMPLES, *generated):
         run(
-            sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", wheels, project, cwd=folder
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            wheels,
+            project,
+            cwd=folder,
         )
     venv.create(folder / "clean", with_pip=False)
     places = {"base": str(folder / "clean"), "platbase": str(folder / "clean")}
@@ -79,7 +87,16 @@ def test_every_package_is_loaded(python, tmp_path):
 def test_a_package_s_own_tests_pass(project, python, generated, tmp_path):
     folders = {path.name: path for path in EXAMPLES} | dict(zip(KINDS, generated, strict=True))
     options = ("-q", "-p", "no:cacheprovider", "-o", "pythonpath=")  # what is installed, not src/
-    run(python, "-m", "pytest", *options, "--rootdir", folders[project], folders[project] / "tests", cwd=tmp_path)
+    run(
+        python,
+        "-m",
+        "pytest",
+        *options,
+        "--rootdir",
+        folders[project],
+        folders[project] / "tests",
+        cwd=tmp_path,
+    )
 
 
 def test_a_comparison_with_all_of_them(python, tmp_path):

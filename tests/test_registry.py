@@ -460,7 +460,9 @@ def test_what_is_on_both_lists_is_disabled(folder, monkeypatch):
 )
 def test_a_package_for_another_zoo_is_not_imported(tmp_path, monkeypatch, requires, state):
     source = GOOD if state == "loaded" else "raise RuntimeError('this was run')"
-    install(tmp_path, "ranged", "[sampler_zoo]\nranged = zoo_ranged_module\n", requires, zoo_ranged_module=source)
+    install(
+        tmp_path, "ranged", "[sampler_zoo]\nranged = zoo_ranged_module\n", requires, zoo_ranged_module=source
+    )
     monkeypatch.syspath_prepend(tmp_path)
     info = plugin(Registry(), "ranged")
     assert info.state == state, info.error

@@ -1,4 +1,4 @@
-"""The command line: `python -m zoo compare | invert | interpolate | plugins | models | check | new | claims | train`."""
+"""The command line, `python -m zoo COMMAND`; each command is a module of `zoo.commands`."""
 
 from __future__ import annotations
 

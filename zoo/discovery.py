@@ -34,6 +34,10 @@ DISTRIBUTION = "sampler-zoo"
 """What plugins' packages name in their dependencies."""
 
 
+PINNED_BY_NOBODY = ("torch", "torchvision", "diffusers", "transformers", "gradio", "numpy", "pydantic")
+"""Libraries that all share, so that a plugin that wants one exact version takes it from the others."""
+
+
 class PluginError(Exception):
     """A plugin breaks a rule of the host; the message says which, and what to do."""
 
@@ -109,7 +113,7 @@ def entry_points() -> list[Candidate]:
             for entry in distribution.entry_points:
                 if entry.group == PROJECT:
                     info = PluginInfo(entry.name, "entry point", f"{project}: {entry.value}", version)
-                    load = functools.partial(_load, entry, distribution.requires or [])
+                    load = functools.partial(_load, info, entry, distribution.requires or [])
                     # The same project again, further down sys.path, is hidden by the first.
                     found.setdefault((entry.name, project), (info, load))
         except Exception as error:
@@ -133,14 +137,19 @@ def drop_in(path: Path) -> Candidate:
     return PluginInfo(path.stem, "drop-in", str(path)), functools.partial(_execute, path)
 
 
-def _load(entry: importlib.metadata.EntryPoint, requires: list[str]) -> object:
+def _load(info: PluginInfo, entry: importlib.metadata.EntryPoint, requires: list[str]) -> object:
     """Import an entry point, unless its package says that it is for other versions of the zoo."""
     for line in requires:
         requirement = Requirement(line)
-        ours = canonicalize_name(requirement.name) == DISTRIBUTION
-        if not ours or (requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
-        if not requirement.specifier.contains(zoo.__version__, prereleases=True):
+        name = canonicalize_name(requirement.name)
+        if name in PINNED_BY_NOBODY and any(s.operator in ("==", "===") for s in requirement.specifier):
+            info.add_error(
+                f"its package pins {requirement}: installing it may have replaced what the zoo and other plugins "
+                "run on; a lower bound does"
+            )
+        if name == DISTRIBUTION and not requirement.specifier.contains(zoo.__version__, prereleases=True):
             raise IncompatiblePlugin(
                 f"it needs {DISTRIBUTION} {requirement.specifier}, and this is {zoo.__version__}: look for another "
                 f"version of it (pip install --upgrade), or install a {DISTRIBUTION} in that range"

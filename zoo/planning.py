@@ -32,13 +32,13 @@ def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cel
     """
     from zoo.cell import Cell
 
-    methods = [resolve(method, registry) for method in comparison.cells]
+    methods = [(str(method), *resolve(method, registry)) for method in comparison.cells]
     model = load_model(comparison.model, registry)
     conditions = {PROMPT: comparison.prompt, NEGATIVE: comparison.negative}
     return [
         impossible(model, sampler, conditioners, conditions)
-        or Cell(model, sampler, conditioners, conditions, comparison.seeds, limits)
-        for sampler, conditioners in methods
+        or Cell(model, sampler, conditioners, conditions, comparison.seeds, limits, label=label)
+        for label, sampler, conditioners in methods
     ]
 
 

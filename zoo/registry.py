@@ -14,7 +14,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from difflib import get_close_matches
@@ -34,6 +34,7 @@ from zoo.discovery import (
     entry_points,
 )
 from zoo.hookspecs import (
+    HEAVY,
     HOOKS,
     NAME,
     PROJECT,
@@ -118,6 +119,17 @@ class Registry:
         """The metric of this full name; raises `UnknownName`."""
         return self._find("metric", self.metrics, name)
 
+    def note(self, names: Sequence[str], trouble: str) -> None:
+        """Note with the plugins of strangers that these names belong to what went wrong while they were in use.
+
+        Their state stays what it was: the fault may be another's, such as the model's.
+        """
+        for info in self.plugins:
+            own = {name for table in info.registers.values() for name in table}
+            line = f"in use: {trouble}"
+            if info.source != "built-in" and own & set(names) and line not in info.error.splitlines():
+                info.add_error(line)
+
     def _find(self, kind: str, table: Mapping[str, S], name: str) -> S:
         if name in table:
             return table[name]
@@ -189,10 +201,17 @@ class Registry:
 
     def _import(self, info: PluginInfo, load: Callable[[], object]) -> object:
         start = time.perf_counter()
+        before = set(sys.modules)
         try:
             plugin = load()
         finally:
             info.import_seconds = time.perf_counter() - start
+        heavy = [name for name in HEAVY if name in sys.modules and name not in before]
+        if heavy:
+            info.add_error(
+                f"importing it imports {', '.join(heavy)}, which makes every start slow: import that inside the "
+                "function that needs it"
+            )
         if not NAME.fullmatch(info.name):
             raise PluginError(
                 f"{info.name!r} cannot be a plugin's name: "

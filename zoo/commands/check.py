@@ -60,7 +60,10 @@ def _check(arguments: argparse.Namespace) -> int:
         shown = not outcome.fine or arguments.verbose
         if shown and not arguments.json:
             text = outcome.message.removeprefix(f"{outcome.check.id}\n") or "fine"
-            print(f"{outcome.state:8} {outcome.check.id}" + (f"\n{text}" if not outcome.fine else ""), flush=True)
+            print(
+                f"{outcome.state:8} {outcome.check.id}" + (f"\n{text}" if not outcome.fine else ""),
+                flush=True,
+            )
     if arguments.json:
         listed = [
             {

@@ -25,13 +25,10 @@ from typing import Any, Literal, NoReturn
 from pydantic import BaseModel
 
 from zoo.conditioner import Conditioner
-from zoo.hookspecs import HOOKS, ConditionerSpec, MetricSpec, SamplerSpec, Spec
+from zoo.hookspecs import HEAVY, HOOKS, ConditionerSpec, MetricSpec, SamplerSpec, Spec
 from zoo.method import Part
 from zoo.metric import Metric
 from zoo.sampler import Sampler
-
-HEAVY = ("torch", "torchvision", "diffusers", "transformers", "gradio", "cv2", "controlnet_aux")
-"""What importing a plugin must not import: it would slow down every start, used or not."""
 
 
 class CheckFailed(AssertionError):
@@ -158,7 +155,10 @@ def run(checks: Sequence[Check], expected_failures: Mapping[str, str] | None = N
         try:
             check()
             if reason:
-                state, message = "unexpected", f"was expected to fail ({reason}), but passes: no longer expect it"
+                state, message = (
+                    "unexpected",
+                    f"was expected to fail ({reason}), but passes: no longer expect it",
+                )
         except NotApplicable as why:
             state, message = "skipped", str(why)
         except CheckFailed as failure:

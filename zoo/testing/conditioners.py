@@ -135,7 +135,9 @@ def other_cells_do_not_matter(subject: Subject) -> None:
         for seeds, prompt in (((0, 1), PROMPTED), ((5, 6), "right"))
     ]
     beside = worlds.finish(*cells)[0].sample
-    require(worlds.farthest(alone, beside) <= SAME, "the same sample beside another cell", _apart(alone, beside))
+    require(
+        worlds.farthest(alone, beside) <= SAME, "the same sample beside another cell", _apart(alone, beside)
+    )
 
 
 def it_can_be_cancelled(subject: Subject) -> None:

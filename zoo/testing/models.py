@@ -33,7 +33,9 @@ def it_builds(subject: Subject) -> None:
     for name in ("name", "title", "summary"):
         require(isinstance(getattr(model, name), str), f"{name} as a string", repr(getattr(model, name)))
     shape = model.shape
-    require(all(isinstance(n, int) and n > 0 for n in shape) and shape, "shape (C, H, W) or alike", f"{shape}")
+    require(
+        all(isinstance(n, int) and n > 0 for n in shape) and shape, "shape (C, H, W) or alike", f"{shape}"
+    )
     require(model.roles, "at least one role", "none")
     require(model.precision in ("float32", "float64"), "precision float32 or float64", model.precision)
 

@@ -76,7 +76,9 @@ def any_number_of_steps_is_finite(subject: Subject) -> None:
             continue
         if not impossible(model, sampler, [], {PROMPT: "", NEGATIVE: ""}):
             sample = _run(model, sampler).sample
-            require(torch.isfinite(sample).all(), f"finite numbers at {steps} steps", "NaN or infinite numbers")
+            require(
+                torch.isfinite(sample).all(), f"finite numbers at {steps} steps", "NaN or infinite numbers"
+            )
 
 
 def same_seed_same_sample(subject: Subject) -> None:
@@ -191,7 +193,9 @@ def other_cells_do_not_matter(subject: Subject) -> None:
         worlds.cell(model, _few(subject, model, 3), (2, 3)),
     ]
     beside = worlds.finish(*cells)[0].sample
-    require(worlds.farthest(alone, beside) <= SAME, "the same sample beside another cell", _apart(alone, beside))
+    require(
+        worlds.farthest(alone, beside) <= SAME, "the same sample beside another cell", _apart(alone, beside)
+    )
 
 
 def it_can_be_cancelled(subject: Subject) -> None:
@@ -262,7 +266,9 @@ def queries_fit_their_level(subject: Subject) -> None:
             # Deterministic or not, the noise may differ from the start's by the error of its estimate alone.
             off, error = float(z.square().mean() / start.square().mean()), 5 * math.sqrt(4 / z.numel())
             if abs(off - 1) > (error if sampler.is_stochastic() else 0.02):
-                problem += f"where the data are {data}, query {index} (t = {level.t:g}) has {off:.3f} times it; "
+                problem += (
+                    f"where the data are {data}, query {index} (t = {level.t:g}) has {off:.3f} times it; "
+                )
                 break
         else:
             return
@@ -409,7 +415,9 @@ def _error_on_the_way(sampler: Sampler, model: Any, steps: int) -> float:
     """RMS error where `steps` steps end, at a level that still has noise."""
     visited = _levels_on_the_way(model.schedule, steps)
     x = visited[0].sigma * worlds.draws(8)()
-    asked = worlds.by_hand(sampler, x, visited, lambda x, level: model.x0(x, level, 0), worlds.draws(8)).queries
+    asked = worlds.by_hand(
+        sampler, x, visited, lambda x, level: model.x0(x, level, 0), worlds.draws(8)
+    ).queries
     there = [query.x for query in asked if isinstance(query, Query) and query.level == visited[steps]]
     require(there, "a query at every level of `levels`", f"none at {visited[steps]}")
     return float((there[-1] - model.solve(x, visited[0], visited[steps], 0)).square().mean().sqrt())
@@ -437,5 +445,3 @@ def _apart(a: torch.Tensor, b: torch.Tensor) -> str:
 def _tensor(kept: Any) -> str:
     shape, dtype, device = kept
     return f"shape {shape}, {dtype}, on {device}"
-
-

@@ -168,7 +168,9 @@ def rng_state() -> dict[str, Any]:
     """The state of each global generator, to be compared."""
     return {
         "random": random.getstate(),
-        "numpy.random": [part.tolist() if hasattr(part, "tolist") else part for part in np.random.get_state()],
+        "numpy.random": [
+            part.tolist() if hasattr(part, "tolist") else part for part in np.random.get_state()
+        ],
         "torch": torch.get_rng_state().tolist(),
     }
 

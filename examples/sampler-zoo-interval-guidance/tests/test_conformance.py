@@ -1,6 +1,7 @@
 """The zoo's conformance kit; `python -m zoo check interval_guidance` runs the same."""
 
 from sampler_zoo_interval_guidance import plugin
+
 from zoo.testing import parametrize_with_checks
 
 

@@ -1,6 +1,7 @@
 """The zoo's conformance kit; `python -m zoo check restart` runs the same."""
 
 from sampler_zoo_restart import plugin
+
 from zoo.testing import parametrize_with_checks
 
 

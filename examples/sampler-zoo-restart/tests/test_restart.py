@@ -7,13 +7,17 @@ import zoo
 
 
 def cells(*lines, **options):
-    found = zoo.compare(zoo.Comparison(**{"model": "mixture", "prompt": "north", "seeds": "0..3"} | options, cells=lines))
+    found = zoo.compare(
+        zoo.Comparison(**{"model": "mixture", "prompt": "north", "seeds": "0..3"} | options, cells=lines)
+    )
     assert found.done, [cell.traceback for cell in found.cells]
     return found.cells
 
 
 def test_without_restarts_it_is_heun():
-    mine, heun = cells("restart/restart steps=9 restarts=0", "heun steps=9 sigma_max=1000000 sigma_min=0.000001")
+    mine, heun = cells(
+        "restart/restart steps=9 restarts=0", "heun steps=9 sigma_max=1000000 sigma_min=0.000001"
+    )
     assert mine.nfe == heun.nfe == {"denoiser": 17}
     torch.testing.assert_close(mine.samples, heun.samples)
 
@@ -26,7 +30,10 @@ def test_each_restart_costs_two_evaluations_a_step():
 def test_restarts_correct_the_error_of_a_few_steps():
     """Half the network's evaluations fewer in the main pass, and still nearer to the data in distribution."""
     few, restarted = cells(
-        "heun steps=4", "restart/restart steps=4 restarts=6 low=0.2 high=3", seeds="0..255", metrics=["energy_distance"]
+        "heun steps=4",
+        "restart/restart steps=4 restarts=6 low=0.2 high=3",
+        seeds="0..255",
+        metrics=["energy_distance"],
     )
     (name,) = few.metrics
     assert restarted.metrics[name].value < few.metrics[name].value
