@@ -13,7 +13,7 @@ SETTINGS = {
     "ddpm": [{"variance": "large"}],
     "euler": [{"churn": 10.0}],
     "heun": [{"churn": 10.0}],
-    "unipc": [{"order": 1}, {"order": 3}, {"variant": "bh1"}],
+    "unipc": [{"order": p, "variant": v} for p in (1, 2, 3) for v in ("bh1", "bh2")],
     "cfg": [{"scale": 1.0}, {"scale": 0.0}],
 }
 PLUGINS = [importlib.import_module(module) for name, module in MODULES.items() if "diffusers" not in name]

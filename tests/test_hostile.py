@@ -122,7 +122,10 @@ def test_a_script_in_a_title_stays_text(tmp_path):
     assert "<script" not in html
 
 
-SPIN = "for _ in range(2): yield Query(x, levels[0])\nwhile not getattr(zoo, 'released', False): time.sleep(0.01)\nreturn x"
+SPIN = """\
+for _ in range(2): yield Query(x, levels[0])
+while not getattr(zoo, 'released', False): time.sleep(0.01)
+return x"""
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Packages by strangers, as strangers install them: wheels of the zoo, of examples/, and of what `zoo new` writes.
 
-They go into a clean environment that borrows nothing but the installed libraries, torch and the like; each package's own
-tests run there, and a comparison with all of them.
+They go into a clean environment that borrows nothing but the installed libraries, torch and the like. Each package's
+own tests run there, and a comparison with all of them.
 """
 
 from __future__ import annotations

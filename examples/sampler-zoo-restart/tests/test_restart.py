@@ -28,7 +28,7 @@ def test_each_restart_costs_two_evaluations_a_step():
 
 
 def test_restarts_correct_the_error_of_a_few_steps():
-    """Half the network's evaluations fewer in the main pass, and still nearer to the data in distribution."""
+    """Fresh noise contracts what the few steps of the main pass got wrong."""
     few, restarted = cells(
         "heun steps=4",
         "restart/restart steps=4 restarts=6 low=0.2 high=3",
