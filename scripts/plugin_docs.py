@@ -24,6 +24,7 @@ PROTOCOLS = {
     "Levels and schedules": [zoo.Level, zoo.Levels, zoo.Schedule, zoo.DiscreteSchedule, zoo.KarrasSchedule],
     "Conditioners": [zoo.Conditioner],
     "Models": [zoo.Model],
+    "Annotators": [zoo.Annotator],
     "Metrics": [zoo.Metric, zoo.Finished, zoo.Score, zoo.Absent],
 }
 

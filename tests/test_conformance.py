@@ -38,5 +38,5 @@ def test_schedulers_of_diffusers(check):
 
 
 def test_every_kind_of_contribution_has_checks():
-    assert set(CHECKS) == {spec.kind for spec in HOOKS.values()} - {"annotator"}
+    assert set(CHECKS) == {spec.kind for spec in HOOKS.values()}
     assert len(checks_of(PLUGINS)) > 100

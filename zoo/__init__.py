@@ -5,8 +5,10 @@ What plugins, notebooks and the page import. Importing it loads neither torch no
 
 from pydantic import Field
 
+from zoo.annotator import Annotator, annotate
 from zoo.comparison import CellResult, Comparison, ComparisonResult, Event, compare, stream
 from zoo.conditioner import Conditioner
+from zoo.detector import Detector
 from zoo.hookspecs import (
     API_VERSION as __api_version__,
 )
@@ -18,13 +20,15 @@ from zoo.hookspecs import (
     SamplerSpec,
     hookimpl,
 )
+from zoo.hub import HubFile, Unavailable, UrlFile
 from zoo.karras import KarrasSampler
 from zoo.latent import Interpolation, Inversion, interpolate, invert
 from zoo.method import Method
 from zoo.metric import Absent, Finished, Metric, NoScore, Score
 from zoo.model import Model
+from zoo.pictures import PictureName
 from zoo.prediction import Prediction
-from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Query, Sampler
+from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Control, Query, Sampler
 from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level, Levels, Schedule, Spacing
 
 __version__ = "0.1.0"
@@ -33,6 +37,7 @@ __all__ = [
     "NEGATIVE",
     "PROMPT",
     "Absent",
+    "Annotator",
     "AnnotatorSpec",
     "CellResult",
     "ClassQuery",
@@ -40,10 +45,13 @@ __all__ = [
     "ComparisonResult",
     "Conditioner",
     "ConditionerSpec",
+    "Control",
+    "Detector",
     "DiscreteSchedule",
     "Event",
     "Field",
     "Finished",
+    "HubFile",
     "Interpolation",
     "Inversion",
     "KarrasSampler",
@@ -56,6 +64,7 @@ __all__ = [
     "Model",
     "ModelSpec",
     "NoScore",
+    "PictureName",
     "Prediction",
     "Query",
     "Sampler",
@@ -63,8 +72,11 @@ __all__ = [
     "Schedule",
     "Score",
     "Spacing",
+    "Unavailable",
+    "UrlFile",
     "__api_version__",
     "__version__",
+    "annotate",
     "compare",
     "hookimpl",
     "interpolate",

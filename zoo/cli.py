@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-from zoo.commands import check, claims, compare, latents, listing, new, train
+from zoo.commands import annotate, check, claims, compare, example, latents, listing, new, train
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,6 +34,8 @@ def _parser(argv: Sequence[str] | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     compare.add(commands)
     latents.add(commands)
+    annotate.add(commands)
+    example.add(commands)
     listing.add(commands)
     check.add(commands)
     new.add(commands)

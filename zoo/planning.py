@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from zoo.annotator import Annotator
 from zoo.conditioner import Conditioner
 from zoo.hookspecs import Spec
 from zoo.method import Method, Part
 from zoo.metric import Metric, NoScore
 from zoo.model import Model
+from zoo.pictures import control_map
 from zoo.prediction import check_determines_x0
 from zoo.registry import Registry, UnknownName
-from zoo.sampler import NEGATIVE, PROMPT, Sampler
+from zoo.sampler import NEGATIVE, PROMPT, Sampler, Source
 
 if TYPE_CHECKING:
+    import torch
+
     from zoo.cell import Cell, Limits
     from zoo.comparison import Comparison
 
@@ -35,11 +39,34 @@ def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cel
     methods = [(str(method), *resolve(method, registry)) for method in comparison.cells]
     model = load_model(comparison.model, registry)
     conditions = {PROMPT: comparison.prompt, NEGATIVE: comparison.negative}
-    return [
-        impossible(model, sampler, conditioners, conditions)
-        or Cell(model, sampler, conditioners, conditions, comparison.seeds, limits, label=label)
-        for label, sampler, conditioners in methods
-    ]
+    planned: list[Cell | str] = []
+    for label, sampler, conditioners in methods:
+        reason = impossible(model, sampler, conditioners, conditions)
+        maps: dict[Source, torch.Tensor] = {}
+        try:
+            if not reason:
+                maps = control_maps(model, conditioners, comparison.pictures, registry)
+        except ValueError as error:
+            reason = str(error)
+        except Exception as error:  # an annotator's own code ran
+            reason = f"{type(error).__name__}: {error}"
+        cell = Cell(
+            model, sampler, conditioners, conditions, comparison.seeds, limits, maps=maps, label=label
+        )
+        planned.append(reason or cell)
+    return planned
+
+
+def control_maps(
+    model: Model, conditioners: Sequence[Conditioner], pictures: Mapping[str, bytes], registry: Registry
+) -> dict[Source, torch.Tensor]:
+    """What the control networks of a method get, by its source.
+
+    Raises:
+        ValueError: a picture is missing or damaged, or cannot be annotated.
+    """
+    controls = {control.source: control for c in conditioners for control in c.controls()}
+    return {source: control_map(model, control, pictures, registry) for source, control in controls.items()}
 
 
 def resolve(method: Method, registry: Registry) -> tuple[Sampler, list[Conditioner]]:
@@ -77,6 +104,23 @@ def resolve_metrics(comparison: Comparison, registry: Registry) -> dict[Part, Me
     return found
 
 
+def make_annotator(line: str, registry: Registry, device: str = "cpu") -> Annotator:
+    """The annotator that a line names, such as `canny low=50 high=150`.
+
+    Raises:
+        ValueError: an unknown name, parameters that are unknown or out of bounds, or it cannot be imported.
+    """
+    part = Part.parse(line)
+    try:
+        spec = registry.annotator(part.name)
+        annotator: Annotator = spec.load()(spec.params_model()(**dict(part.params)), device=device)
+    except ValidationError as error:
+        raise ValueError(f"in the annotator {line!r}: {_readable(error, spec)}") from None
+    except (UnknownName, ImportError) as error:
+        raise ValueError(str(error)) from None
+    return annotator
+
+
 def impossible(
     model: Model, sampler: Sampler, conditioners: Sequence[Conditioner], conditions: Mapping[str, str]
 ) -> str:
@@ -109,7 +153,7 @@ def load_model(name: str, registry: Registry) -> Model:
     """
     if name.startswith("folder:"):
         path = Path(name.removeprefix("folder:"))
-        weights = [*path.glob("*/*.safetensors"), *path.glob("distilled/*/*.safetensors")]
+        weights = [*path.glob("*/*.safetensors"), *path.glob("*/*/*.safetensors")]
         newest = max((p.stat().st_mtime_ns for p in weights), default=0)
         with _building:
             return _folder_model(path, newest)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.helpers import PixelModel, UnboundedModel, rowwise
-from zoo import Absent, Conditioner, Field, Metric, Score
-from zoo.hookspecs import ConditionerSpec, MetricSpec, ModelSpec
+from zoo import Absent, Annotator, Conditioner, Field, Metric, Score
+from zoo.hookspecs import AnnotatorSpec, ConditionerSpec, MetricSpec, ModelSpec
 from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Query
 from zoo.testing import CHECKS, Check, CheckFailed, NotApplicable, Subject
 
@@ -251,3 +251,58 @@ def test_a_right_metric_passes():
 )
 def test_what_is_wrong_in_a_metric_is_caught(specimen, check):
     assert check in failing(MetricSpec("specimen", specimen, title="Specimen"))
+
+
+class Inverts(Annotator):
+    """Right."""
+
+    def annotate(self, image):
+        return 255 - image
+
+
+class Shrinks(Inverts):
+    def annotate(self, image):
+        return image[::2, ::2].copy()
+
+
+class Grey(Inverts):
+    def annotate(self, image):
+        return image.mean(axis=2)
+
+
+class Flickers(Inverts):
+    calls: ClassVar[list[int]] = []
+
+    def annotate(self, image):
+        self.calls.append(1)
+        return image // (1 + len(self.calls))
+
+
+class Paints(Inverts):
+    def annotate(self, image):
+        image[0] = 0
+        return image.copy()
+
+
+class Returns(Inverts):
+    def annotate(self, image):
+        return image
+
+
+def test_a_right_annotator_passes():
+    assert failing(AnnotatorSpec("specimen", Inverts, title="Specimen")) == {}
+
+
+@pytest.mark.parametrize(
+    ("specimen", "check"),
+    [
+        (Query, "is_an_annotator"),
+        (Shrinks, "a_map_has_the_picture_s_size"),
+        (Grey, "a_map_has_the_picture_s_size"),
+        (Flickers, "same_picture_same_map"),
+        (Paints, "the_picture_is_untouched"),
+        (Returns, "the_picture_is_untouched"),
+    ],
+)
+def test_what_is_wrong_in_an_annotator_is_caught(specimen, check):
+    assert check in failing(AnnotatorSpec("specimen", specimen, title="Specimen"))

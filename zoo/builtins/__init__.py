@@ -17,7 +17,10 @@ BUILTINS: tuple[str, ...] = (
     "diffusers_schedulers",
     "classifier_free_guidance",
     "classifier_guidance",
+    "controlnet",
     "metrics",
+    "annotators_opencv",
+    "annotators_controlnet_aux",
 )
 """The shipped files of `plugins/`, in the order in which they are listed."""
 

@@ -33,6 +33,10 @@ KINDS = {
     "model": Kind(
         "Stripes whose every prediction is closed form.", "Use it as `--model «plugin»/«name»`.", "build"
     ),
+    "annotator": Kind(
+        "Where neighbouring pixels differ.",
+        "Use it as `python -m zoo annotate IMAGE --annotator «plugin»/«name» --out map.png`.",
+    ),
     "metric": Kind("How bright the pictures are.", "Use it as `--metrics «plugin»/«name»`."),
 }
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zoo.testing import conditioners, metrics, models, samplers
+from zoo.testing import annotators, conditioners, metrics, models, samplers
 from zoo.testing.checks import (
     Check,
     CheckFailed,
@@ -37,6 +37,7 @@ __all__ = [
     "NotApplicable",
     "Outcome",
     "Subject",
+    "check_annotator",
     "check_conditioner",
     "check_metric",
     "check_model",
@@ -51,6 +52,7 @@ CHECKS: dict[str, tuple[Function, ...]] = {
     "sampler": samplers.CHECKS,
     "conditioner": conditioners.CHECKS,
     "model": models.CHECKS,
+    "annotator": annotators.CHECKS,
     "metric": metrics.CHECKS,
 }
 """The checks of each kind of contribution, in the order in which they are run."""
@@ -117,6 +119,13 @@ def check_conditioner(
 def check_model(target: Any, expected_failures: Mapping[str, str] | None = None) -> list[Outcome]:
     """Check a model (its spec, or plugin); raises `CheckFailed` with all failures."""
     return _check("model", target, expected_failures, {})
+
+
+def check_annotator(
+    target: Any, expected_failures: Mapping[str, str] | None = None, **params: Any
+) -> list[Outcome]:
+    """Check an annotator (its spec, class, or plugin); raises `CheckFailed` with all failures."""
+    return _check("annotator", target, expected_failures, params)
 
 
 def check_metric(

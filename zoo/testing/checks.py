@@ -24,8 +24,9 @@ from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel
 
+from zoo.annotator import Annotator
 from zoo.conditioner import Conditioner
-from zoo.hookspecs import HEAVY, HOOKS, ConditionerSpec, MetricSpec, SamplerSpec, Spec
+from zoo.hookspecs import HEAVY, HOOKS, AnnotatorSpec, ConditionerSpec, MetricSpec, SamplerSpec, Spec
 from zoo.method import Part
 from zoo.metric import Metric
 from zoo.sampler import Sampler
@@ -217,13 +218,18 @@ def summary(function: Function) -> str:
 
 
 def _specs(target: Any) -> Iterator[tuple[Spec, str]]:
-    kinds: dict[type, type[Spec]] = {Sampler: SamplerSpec, Conditioner: ConditionerSpec, Metric: MetricSpec}
+    kinds: dict[type, type[Spec]] = {
+        Sampler: SamplerSpec,
+        Conditioner: ConditionerSpec,
+        Metric: MetricSpec,
+        Annotator: AnnotatorSpec,
+    }
     if isinstance(target, Spec):
         yield target, "" if isinstance(target.implementation, str) else _module_of(target.implementation)
     elif isinstance(target, type):
         kind = next((spec for base, spec in kinds.items() if issubclass(target, base)), None)
         if kind is None:
-            raise TypeError(f"{target.__name__} is no Sampler, Conditioner or Metric")
+            raise TypeError(f"{target.__name__} is no Sampler, Conditioner, Metric or Annotator")
         yield kind(target.__name__, target, title=target.__name__), ""
     elif isinstance(target, list | tuple):
         for part in target:
