@@ -30,7 +30,7 @@ class DDIM(Sampler):
         return self.params.eta > 0
 
     def order(self):
-        return None if self.is_stochastic() else 1
+        return None if self.params.eta > 0 else 1
 
     def sample(self, x, levels, noise):
         for t, s in levels.pairs():

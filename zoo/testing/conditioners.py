@@ -7,12 +7,13 @@ from typing import Any
 import torch
 
 from zoo.conditioner import Conditioner
+from zoo.engine import Engine
 from zoo.model import Model
 from zoo.planning import impossible
 from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
 from zoo.schedule import Level, Levels
 from zoo.testing import worlds
-from zoo.testing.checks import COMMON, Function, NotApplicable, Subject, require
+from zoo.testing.checks import COMMON, Function, NotApplicable, Subject, fail, require
 
 SAME = 1e-6
 """What rounding may do to a sample in float64."""
@@ -50,7 +51,8 @@ def each_query_gets_its_prediction(subject: Subject) -> None:
     for query, reply in replies:
         for part in ("x0", "eps"):
             found = getattr(reply, part, None)
-            require(isinstance(found, torch.Tensor), "a prediction", f"{type(reply).__name__} without {part}")
+            if not isinstance(found, torch.Tensor):
+                fail("a prediction", f"{type(reply).__name__} without {part}")
             require(
                 (found.shape, found.dtype) == (query.x.shape, query.x.dtype),
                 f"{part} of shape {tuple(query.x.shape)} and {query.x.dtype}",
@@ -146,7 +148,7 @@ def it_can_be_cancelled(subject: Subject) -> None:
     _applies(subject, model)
     for ticks in range(3):
         cell = worlds.cell(model, worlds.Straight(), (0,), [subject.make()], PROMPTED)
-        engine = worlds.Engine(worlds.CPU, torch.float32)
+        engine = Engine(worlds.CPU, torch.float32)
         engine.start([cell])
         for _ in range(ticks):
             engine.tick([cell])

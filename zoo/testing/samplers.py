@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from zoo.engine import Engine
 from zoo.model import Model
 from zoo.planning import impossible
 from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
@@ -207,7 +208,7 @@ def it_can_be_cancelled(subject: Subject) -> None:
     levels = _few(subject, model).levels(model.schedule)
     for queries in (1, 2):
         cell = worlds.cell(model, _few(subject, model), (0,))
-        engine = worlds.Engine(worlds.CPU, torch.float32)
+        engine = Engine(worlds.CPU, torch.float32)
         engine.start([cell])
         for _ in range(queries - 1):
             engine.tick([cell])
