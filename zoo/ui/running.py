@@ -225,10 +225,9 @@ class Runner:
         for i, method in enumerate(comparison.cells):
             if i not in ended:
                 line = str(method)
-                state, why = (
-                    ("failed", trouble) if line == what else ("cancelled", f"{what} did not come back")
-                )
-                result = CellResult(line, state, error=why)
+                result = CellResult(line, "cancelled", error=f"{what} did not come back")
+                if line == what:
+                    result = CellResult(line, "failed", error=trouble)
                 found[i] = cards.card(self.title(line), result, comparison.seeds, comparison.timing)
                 if line == what:
                     self.registry.note(method.names, trouble)
