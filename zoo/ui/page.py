@@ -39,7 +39,7 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
         with gr.Tab("Compare", id="compare"):
             _compare_tab(registry, runner, blocks)
         with gr.Tab("Plugins", id="plugins"):
-            gr.HTML(plugins_tab.table(registry))
+            gr.HTML(lambda: plugins_tab.table(registry))  # at each visit: what fails in use is noted
         api.add(registry, runner, ACCELERATOR)
 
         def gone(request: gr.Request) -> None:
