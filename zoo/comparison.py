@@ -22,6 +22,7 @@ from zoo.noise import MAX_SEED
 from zoo.pictures import beside
 from zoo.planning import load_model, plan, resolve_metrics
 from zoo.registry import Registry, default_registry
+from zoo.watchdog import Watch
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +76,8 @@ class Comparison(BaseModel):
     """Everything that decides the pictures of a comparison; JSON both ways.
 
     Attributes:
-        model: a registered model's name, or folder:PATH for a folder made by `zoo train denoiser`.
+        model: a registered model's name, folder:PATH for a folder that diffusers or `zoo train denoiser` saved, or
+            hub:OWNER/NAME[@REVISION].
         prompt, negative: what to draw, and what classifier-free guidance leads away from; "" is unconditional.
         seeds: one image each, the same start noise in every cell; also "0..3".
         cells: methods in one line each, `ddim steps=20 | cfg scale=3`.
@@ -252,12 +254,14 @@ def stream(
     limits: Limits | None = None,
     registry: Registry | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
     frames: int = 0,
 ) -> Generator[Event, None, ComparisonResult]:
     """Run a comparison, yielding an `Event` whenever there is something to show; ends with the result.
 
-    Args and errors are those of `compare`; `cancelled` is asked at every tick, and at most `frames` pictures of
-    each cell's way are kept in its result's `frames`.
+    Args and errors are those of `compare`; `cancelled` is asked at every tick, and `watch` knows whose code is at
+    work. What fails in use is noted with the plugins that the method names, in `registry.plugins`. At most `frames`
+    pictures of each cell's way are kept in its result's `frames`.
     """
     from zoo.cell import Limits
     from zoo.device import resolve_device, resolve_dtype
@@ -268,13 +272,17 @@ def stream(
 
     registry = registry or default_registry()
     chosen = resolve_device(device)
-    engine = Engine(chosen, resolve_dtype(dtype, chosen))
+    resolve_dtype(dtype, chosen)
     planned = plan(comparison, registry, limits or Limits())
     metrics = resolve_metrics(comparison, registry)
     model = load_model(comparison.model, registry)
+    engine = Engine(chosen, resolve_dtype(dtype, chosen, model.dtype), watch=watch)
     notices = dict.fromkeys([*model.notices(comparison.prompt), *model.notices(comparison.negative)])
 
-    comparison = comparison.model_copy(update={"record": record(comparison, model, engine, registry)})
+    update: dict[str, Any] = {"record": record(comparison, model, engine, registry)}
+    if comparison.model.startswith("hub:"):
+        update["model"] = model.name  # with the commit, so that it runs again as it was
+    comparison = comparison.model_copy(update=update)
     results: list[CellResult] = []
     for index, (method, cell) in enumerate(zip(comparison.cells, planned, strict=True)):
         if isinstance(cell, str):
@@ -296,11 +304,16 @@ def stream(
                 continue  # it was found to have failed when it was drawn
             event = _event(index, cell, model, results[index].method)
             results[index] = event.result
+            if event.kind == "failed":
+                registry.note(comparison.cells[index].names, f"{event.result.method}: {event.result.error}")
             yield event
     if metrics and not cancelled():
         done = {i: (cell, image) for i, cell in cells.items() if (image := results[i].images) is not None}
         for index, scores in score_cells(metrics, done, engine, cancelled):
             results[index] = replace(results[index], metrics=scores)
+            for name, score in scores.items():
+                if isinstance(score, NoScore) and score.failed:
+                    registry.note([Part.parse(name).name], f"the metric {name}: {score.reason}")
             steps = cells[index].steps
             yield Event("scored", index, steps, steps, results[index], results[index].images)
     return ComparisonResult(comparison, tuple(results), tuple(notices))
@@ -311,7 +324,7 @@ def _event(index: int, cell: Cell, model: Model, method: str) -> Event:
     images = preview = None
     try:
         if cell.status == "done" and cell.samples is not None:
-            images = preview = model.pictures(cell.samples)
+            images = preview = cell.pictures()
         elif cell.preview is not None:
             preview = model.pictures(cell.preview)
     except Exception as error:  # a plugin's model that cannot draw fails this cell, not the comparison

@@ -19,15 +19,33 @@ from zoo.ui import exports, running
 from zoo.ui.calls import calls
 from zoo.ui.running import Runner
 from zoo.ui.shelf import DAYS, Shelf
+from zoo.watchdog import Watch
 
 ASK = {"model": "gaussian", "prompt": "dawn", "seeds": "0..1"}
 NAME = "A" * 24
+
+HELD = """
+import time
+from zoo import Query, Sampler, SamplerSpec, hookimpl
+ZOO_API = 1
+
+class Held(Sampler):
+    def sample(self, x, levels, noise):
+        prediction = yield Query(x, levels[0])
+        time.sleep(4)
+        return prediction.x0
+
+@hookimpl
+def register_samplers():
+    return [SamplerSpec("held", Held, title="Held")]
+"""
 
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     folder = tmp_path_factory.mktemp("plugins")
     (folder / "odd.py").write_text(PLUGIN.replace("FOLDER", "None"))
+    (folder / "slow.py").write_text(HELD)
     return Registry(folder)
 
 
@@ -113,6 +131,21 @@ def test_a_run_at_which_nobody_looks_is_given_up(call, runner, monkeypatch):
     while found.state != "ended" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert found.results[0].status == "cancelled"
+
+
+def test_a_method_that_does_not_come_back_is_left_and_named(call, registry, monkeypatch):
+    monkeypatch.setattr(running, "Watch", lambda: Watch(0.3))
+    monkeypatch.setattr(running, "GIVE_UP_SECONDS", 0.3)
+    run = begin(call, "ddim steps=2", "slow/held", "ddim steps=900")
+    seen = ended(call, run)
+    assert seen["cells"]["1"]["status"] == "failed"
+    assert "without asking a network" in seen["cells"]["1"]["error"]
+    assert "slow/held" in seen["problem"]
+    assert seen["cells"]["2"]["status"] == "cancelled"
+    (plugin,) = [plugin for plugin in registry.plugins if plugin.name == "slow"]
+    assert plugin.error
+    time.sleep(4)  # until it has come back, and nothing more is drawn
+    assert call["look_at"]({"id": run["id"], "since": seen["version"]})["cells"] == {}
 
 
 def test_runs_are_found_again_after_a_restart(call, registry, runner):

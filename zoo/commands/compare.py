@@ -28,7 +28,8 @@ def add(commands: Any) -> None:
         "comparison", nargs="?", metavar="COMPARISON.json", help="a saved comparison to run again"
     )
     compare.add_argument(
-        "--model", help="a name that `zoo models` lists, or folder:PATH (default: tinyworld)"
+        "--model",
+        help="a name that `zoo models` lists, hub:OWNER/NAME[@REVISION] or folder:PATH (default: tinyworld)",
     )
     compare.add_argument("--prompt", help="what to draw; none means unconditional")
     compare.add_argument("--negative", help="what guidance leads away from")
@@ -61,6 +62,7 @@ def add(commands: Any) -> None:
 def _compare(arguments: argparse.Namespace) -> int:
     from zoo.comparison import stream
     from zoo.store import Store
+    from zoo.watchdog import Watch
 
     registry = registry_of(arguments)
     comparison = _comparison(arguments, registry)
@@ -68,7 +70,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     store = Store(arguments.out, comparison) if arguments.out else None
     # With --json what plugins print while they run must not end up between the braces.
     quiet = redirect_stdout(sys.stderr) if arguments.json else nullcontext()
-    with quiet, _cancel_on_interrupt() as interrupted:
+    watch = Watch()
+    with quiet, _cancel_on_interrupt() as interrupted, watch.telling(_warn):
         events = stream(
             comparison,
             device=arguments.device,
@@ -76,6 +79,7 @@ def _compare(arguments: argparse.Namespace) -> int:
             limits=limits,
             registry=registry,
             cancelled=interrupted.is_set,
+            watch=watch,
         )
         while True:
             try:
@@ -100,6 +104,10 @@ def _compare(arguments: argparse.Namespace) -> int:
     if interrupted.is_set():
         return 130
     return 0 if result.done else 1
+
+
+def _warn(stuck: str) -> None:
+    print(f"zoo: {stuck}; Ctrl-C twice ends this", file=sys.stderr, flush=True)
 
 
 @contextmanager

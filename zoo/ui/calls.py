@@ -142,12 +142,14 @@ def calls(registry: Registry, runner: Runner) -> list[Call]:
 
 
 def facts(name: str, registry: Registry) -> dict[str, Any]:
-    """Examples of a model, and the titles of the presets all of whose methods it can run."""
+    """Examples of a model, and the titles of the presets all of whose methods it can run; or why it cannot be had."""
     try:
         model = load_model(name, registry)
         examples = model.examples()
+    except ValueError as error:
+        return {"examples": [], "presets": [], "problem": sentence(error)}
     except Exception:  # a plugin's model that cannot be built says why when it is compared
-        return {"examples": [], "presets": []}
+        return {"examples": [], "presets": [], "problem": ""}
     conditions = {PROMPT: examples[0] if examples else "", NEGATIVE: ""}
     runs = [
         preset.title
@@ -158,7 +160,7 @@ def facts(name: str, registry: Registry) -> dict[str, Any]:
             for spot in expand(line, registry).spots
         )
     ]
-    return {"examples": examples, "presets": runs}
+    return {"examples": examples, "presets": runs, "problem": ""}
 
 
 def _comparison(asked: Asked, registry: Registry) -> tuple[Comparison, list[dict[str, Any]]]:

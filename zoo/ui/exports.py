@@ -11,6 +11,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from zoo.comparison import Comparison
+from zoo.sheet import nfe_line
 from zoo.ui.runs import Run, uris
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def report(run: Run) -> str:
 
 def _row(run: Run, index: int) -> str:
     result, title = run.results[index], html.escape(run.titles[index])
-    about = f"{sum(result.nfe.values())} NFE · {result.seconds:.2f} s" if result.nfe else result.status
+    about = f"{nfe_line(result.nfe)} · {result.seconds:.2f} s" if result.nfe else result.status
     about += "".join(
         f"<br>{html.escape(name)} {html.escape(str(score))}" for name, score in result.metrics.items()
     )

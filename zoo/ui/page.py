@@ -34,6 +34,6 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
                 catalogue=json.dumps(catalogue(registry)),
             )
         with gr.Tab("Plugins", id="plugins"):
-            gr.HTML(plugins_tab.table(registry))
+            gr.HTML(lambda: plugins_tab.table(registry))  # at each visit: what fails in use is noted
         api.add(registry, runner, ACCELERATOR)
     return blocks.queue(max_size=32, default_concurrency_limit=4)

@@ -15,9 +15,11 @@ from zoo.comparison import CellResult, Comparison, stream
 from zoo.planning import load_model
 from zoo.registry import Registry
 from zoo.ui import methods
+from zoo.ui.background import in_background
 from zoo.ui.request import limits_for, sentence
 from zoo.ui.runs import Run, new_run
 from zoo.ui.shelf import Shelf
+from zoo.watchdog import Watch, explanation
 
 if TYPE_CHECKING:
     from zoo.comparison import Event
@@ -36,6 +38,21 @@ IN_MEMORY = 24
 
 FRAMES = 24
 """Most pictures that are kept of each cell's way."""
+
+
+PAUSE = 0.08
+"""Seconds between two looks at what the engine did."""
+
+GIVE_UP_SECONDS = 60.0
+"""How long the page waits for a method that computes without asking anything."""
+
+ADVICE = (
+    "What has ended is kept. Leave that method out, or start the page again with its plugin in ZOO_DISABLE."
+)
+
+
+class Stuck(Exception):
+    """A method does not come back; the message names it."""
 
 
 class Busy(ValueError):
@@ -156,6 +173,8 @@ class Runner:
             if not self._given_up(run):
                 self._cells(run, indices)
             problem = ""
+        except Stuck as error:
+            problem = str(error)
         except ValueError as error:
             problem = sentence(error)
         except Exception as error:
@@ -190,32 +209,61 @@ class Runner:
         model = load_model(part.model, self.registry)
         run.notices = tuple(dict.fromkeys([*model.notices(part.prompt), *model.notices(part.negative)]))
         store = self._store(run)
+        gone = threading.Event()  # set when nobody waits any more
+        watch = Watch()
         events = stream(
             part,
             device=self.device,
             limits=limits,
             registry=self.registry,
-            cancelled=lambda: self._given_up(run),
+            cancelled=lambda: self._given_up(run) or gone.is_set(),
+            watch=watch,
             frames=FRAMES,
         )
+        looks = in_background(events, pause=PAUSE, quiet=1.0)
         ended: set[int] = set()
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as stop:
-                run.comparison = run.comparison.model_copy(update={"record": stop.value.comparison.record})
-                return
-            if event.kind not in ("progress", "scored"):
-                ended.add(event.cell)
-            self._noted(run, indices[event.cell], event, store)
-            scoring = part.metrics and len(ended) == len(cells)
-            run.say("running", "Scoring …" if scoring else f"{len(ended)} of {len(cells)} cells have ended …")
+        try:
+            while True:
+                try:
+                    seen = next(looks)
+                except StopIteration as stop:
+                    record = stop.value.comparison.record
+                    run.comparison = run.comparison.model_copy(update={"record": record})
+                    return
+                latest = {event.cell: event for event in seen}
+                for event in seen:
+                    if event.kind != "progress":
+                        ended.add(event.cell)
+                        self._noted(run, indices[event.cell], event, store)
+                    elif event is latest[event.cell]:
+                        run.note(indices[event.cell], event.result, event)
+                scoring = part.metrics and len(ended) == len(cells)
+                status = "Scoring …" if scoring else f"{len(ended)} of {len(cells)} cells have ended …"
+                if stuck := watch.stuck():
+                    status = f"{explanation(*stuck)}. Cancel gives up waiting for it."
+                    if self._given_up(run) or stuck[1] > GIVE_UP_SECONDS:
+                        self._leave(run, indices, *stuck)
+                run.say("running", status)
+        finally:
+            gone.set()
+
+    def _leave(self, run: Run, indices: list[int], what: str, seconds: float) -> None:
+        """Stop waiting for a method that does not come back: it has failed, and the others are cancelled.
+
+        Raises:
+            Stuck: always.
+        """
+        trouble = explanation(what, seconds)
+        for index in indices:
+            method = run.comparison.cells[index]
+            if run.results[index].status in ("queued", "running") and str(method) == what:
+                run.note(index, CellResult(what, "failed", error=trouble))
+                self.registry.note(method.names, trouble)
+        raise Stuck(f"{trouble}. {ADVICE}")
 
     def _noted(self, run: Run, index: int, event: Event, store: Store) -> None:
+        """Keep what a cell has come to."""
         result = event.result
-        if event.kind == "progress":
-            run.note(index, result, event)
-            return
         if event.kind != "scored":
             store.add(index, result)
             if result.frames is not None and result.frames.kept:

@@ -64,6 +64,7 @@ PAGE: Mapping[str, str] = {
     "traceback": "Traceback",
     "shared": "share of the fused batch’s time",
     "alone_time": "alone, after a warm-up",
+    "decodings": "{n} decoding",
     "seconds_are": "seconds: {what}",
     "seed": "seed {seed}",
     "preview_alt": "{title}, seed {seed}, preview of the predicted picture",

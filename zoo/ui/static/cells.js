@@ -96,9 +96,10 @@ function showProgress(view, cell) {
   view.fill.style.transform = `scaleX(${share})`;
   view.bar.setAttribute("aria-valuenow", Math.round(100 * share));
   view.state.textContent = running ? t("step_of", cell) : t(cell.status);
-  const nfe = Object.values(cell.nfe).reduce((sum, count) => sum + count, 0);
+  const nfe = nfeOf(cell);
   const known = nfe > 0;
-  view.nfe.textContent = known ? `${nfe} NFE` : "";
+  const decoded = cell.nfe.decoder ? ` + ${t("decodings", { n: cell.nfe.decoder })}` : "";
+  view.nfe.textContent = known ? `${nfe} NFE${decoded}` : "";
   view.nfe.title = Object.entries(cell.nfe).map(([role, count]) => `${role} ${count}`).join(", ");
   view.time.textContent = known ? `${cell.seconds.toFixed(2)} s` : "";
   view.time.title = t(current.comparison?.timing === "alone" ? "alone_time" : "shared");
@@ -122,4 +123,5 @@ function showScores(view, cell) {
   );
 }
 
-const nfeOf = (cell) => Object.values(cell.nfe).reduce((sum, count) => sum + count, 0);
+/** Evaluations that the sampler asked for; decoding the sample is told apart. */
+const nfeOf = (cell) => Object.entries(cell.nfe).reduce((sum, [role, count]) => sum + (role === "decoder" ? 0 : count), 0);

@@ -102,13 +102,14 @@ async function modelChosen() {
   form.built.about.textContent = about ? about.summary : "";
   showPresets(null);
   const before = form.examples || [];
-  let facts = { examples: [], presets: [] };
+  let facts = { examples: [], presets: [], problem: "" };
   try {
     facts = await ask("model_facts", { model: name });
   } catch {
     // The page works without examples; what is wrong with the model is said when it is compared.
   }
   if (form.built.model.value !== name) return;
+  if (facts.problem) form.built.about.replaceChildren(h("span", { class: "z-bad" }, facts.problem));
   showPresets(facts.presets);
   showExamples(facts.examples);
   // In place of nothing, or of another model's example; never in place of what somebody wrote.
