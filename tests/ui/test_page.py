@@ -213,6 +213,8 @@ def test_cards_are_edited_moved_copied_and_removed(page):
     page.click("#method-4 .z-adjust")
     page.fill("#method-4 [data-place='0.steps']", "7")
     assert page.input_value("#method-4 .z-line") == "ddim steps=7 | cfg scale=3"
+    page.fill("#method-4 .z-line", "nope steps=1,2")
+    page.wait_for_selector("#method-4 .z-bad")
     page.fill("#method-4 .z-line", "ddpm steps=9 variance=large")
     page.wait_for_selector("#method-4 [data-place='0.variance']")
     assert page.input_value("#method-4 [data-place='0.variance']") == "large"

@@ -34,6 +34,15 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
                 catalogue=json.dumps(catalogue(registry)),
             )
         with gr.Tab("Plugins", id="plugins"):
-            gr.HTML(lambda: plugins_tab.table(registry))  # at each visit: what fails in use is noted
+            plugins = gr.HTML(plugins_tab.table(registry))
         api.add(registry, runner, ACCELERATOR)
+        # At each visit, since what fails in use is noted.
+        blocks.load(
+            lambda: plugins_tab.table(registry),
+            None,
+            plugins,
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
     return blocks.queue(max_size=32, default_concurrency_limit=4)

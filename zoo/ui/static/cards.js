@@ -53,6 +53,7 @@ function buildCard(card) {
     value: card.line,
     oninput: () => {
       card.line = card.text.value;
+      card.parts = partsOf(card.line) ?? card.parts; // or a control moved at once would write the old line again
       card.read();
     },
     onkeydown: (event) => {
@@ -129,6 +130,15 @@ async function readCard(card) {
 function lineOf(parts) {
   const quoted = (value) => (/^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", `'"'"'`)}'`);
   return parts.map((part) => [part.name, ...part.params.map(([name, value]) => `${name}=${quoted(value)}`)].join(" ")).join(" | ");
+}
+
+/** The parts of a line without quotes; null for any other, which only the server reads. */
+function partsOf(line) {
+  if (/['"\\]/.test(line)) return null;
+  const parts = line.split("|").map((part) => part.trim().split(/\s+/));
+  if (!parts.every(([name, ...settings]) => name && settings.every((setting) => /^\w+=/.test(setting)))) return null;
+  const pair = (setting) => [setting.slice(0, setting.indexOf("=")), setting.slice(setting.indexOf("=") + 1)];
+  return parts.map(([name, ...settings]) => ({ name, params: settings.map(pair) }));
 }
 
 /** The parts of a card were changed by its controls: write the line, and read it. */

@@ -20,11 +20,14 @@ function spec(card, place) {
 
 const isSwept = (value) => /,|\.\./.test(value);
 
+/** The parameters of a card that have several values, as "part.parameter". */
 function sweptNames(card) {
+  const sweepable = (place, name) => {
+    const control = spec(card, place)?.controls.find((known) => known.name === name);
+    return control && !["text", "picture"].includes(control.kind);
+  };
   return card.parts.flatMap((part, place) =>
-    part.params
-      .filter(([name, value]) => isSwept(value) && spec(card, place)?.controls.find((c) => c.name === name)?.kind !== "text" && spec(card, place).controls.find((c) => c.name === name)?.kind !== "picture")
-      .map(([name]) => `${place}.${name}`),
+    part.params.filter(([name, value]) => isSwept(value) && sweepable(place, name)).map(([name]) => `${place}.${name}`),
   );
 }
 
