@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gradio as gr
 
+from zoo.ui import moves
+
 SANS = ["ui-sans-serif", "system-ui", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
@@ -23,7 +25,7 @@ def theme() -> gr.themes.Base:
     )
 
 
-CSS = """
+_PAGE = """
 #zoo-head h1 { font-size: 1.4rem; font-weight: 650; margin: 0; }
 #zoo-head p { margin: 0; color: var(--body-text-color-subdued); }
 .zoo-small { margin: 0; font-size: .82rem; color: var(--body-text-color-subdued); }
@@ -134,3 +136,5 @@ CSS = """
 .zoo-plugin-state:not([data-state=loaded]) { color: #dc2626; font-weight: 600; }
 .zoo-plugin-error td { white-space: pre-line; overflow-wrap: anywhere; }
 """
+
+CSS = _PAGE + moves.CSS

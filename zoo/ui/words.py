@@ -1,0 +1,104 @@
+"""What the tabs "See how it moves" and "Learn" say, in one place, so that other languages can be set beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+MOVES: Mapping[str, str] = {
+    "tab": "See how it moves",
+    "plane": "In the plane",
+    "intro": (
+        "Eight modes in the plane, and every answer of the network exact: what goes wrong here is the method’s doing. "
+        "All methods start from the same noise. Press play, or drag from noise to data."
+    ),
+    "methods": "Methods, one a line",
+    "methods_info": "any sampler and conditioner that can run on the mixture",
+    "plain": "Methods without guidance draw",
+    "plain_info": "students and other distilled networks need one mode",
+    "guided": "Guided methods draw",
+    "whole": "all eight modes",
+    "scale": "Guidance scale",
+    "scale_info": "of every guided line; 1 = the mode itself, 0 = all modes, more = past the mode",
+    "seeds": "Seeds",
+    "seeds_info": "one point each: 7, 0..23 or 1,5,8",
+    "run": "Run",
+    "look": (
+        "**What to look for.** *η adds noise:* `ddpm` and `ddim eta=1` wander where `ddim` glides, and end elsewhere from "
+        "the same start. *Few steps cut corners:* the path of `ddim steps=5` is straight between five questions, and "
+        "leaves the exact curve where that bends; follow one point to see it. *Order is not everything:* at five levels "
+        "`heun` asks nine times and misses, because it places them by σ. *A student jumps:* "
+        "`progressive_distillation steps=1` (with one mode chosen) and consistency models go to the end in one "
+        "straight move. *Guidance:* drag its scale from 0 to 8, and watch the density that the arrows climb leave the "
+        "neighbouring modes, then its own."
+    ),
+    "play": "▶ Play",
+    "pause": "❚❚ Pause",
+    "noise": "noise",
+    "data": "data",
+    "scrubber": "Noise level, from noise to data",
+    "level": "t = {t} · α {alpha} · σ {sigma} · log-SNR {snr}",
+    "clean": "clean: t = 0 is behind, σ = 0",
+    "asked": "level {k} of {n}",
+    "rows": "Where each method asks its network",
+    "follow": "Follow",
+    "everyPoint": "every point",
+    "seed": "seed {seed}",
+    "enlarge": "Enlarge",
+    "key_path": "the method’s path",
+    "key_solution": "exact solution",
+    "key_score": "exact score",
+    "key_x0": "predicted x̂₀",
+    "error_exact": "distance to exact",
+    "error_fine": "distance to exact",
+    "error_exact_title": "RMSE to the closed-form solution of the ODE from the same noise",
+    "error_fine_title": (
+        "RMSE to the solution of the ODE from the same noise under the same guidance, "
+        "in 100 second-order steps on exact answers"
+    ),
+    "no_error": "stochastic",
+    "no_error_title": "it draws noise on the way: there is no one solution to be held against",
+    "energy": "energy distance",
+    "energy_title": "of the {n} points to exact samples; up to {real} is what exact samples score too",
+    "energy_absent": "–",
+    "alt": "{title}: the paths of {n} points from noise to data over the exact density. {facts}",
+    "running": "Running …",
+}
+
+BETWEEN: Mapping[str, str] = {
+    "tab": "Between two noises",
+    "intro": (
+        "A deterministic method makes one picture of one noise. On the arc between two noises lies noise again, "
+        "so there is a picture at every point of it."
+    ),
+    "prompt": "Prompt",
+    "first": "First seed",
+    "last": "Last seed",
+    "frames": "Frames",
+    "method": "Method",
+    "method_info": "a deterministic one",
+    "run": "Interpolate",
+    "slider": "From the first seed to the last",
+    "alt": "Frame {k} of {n}, between seed {first} and seed {last}: {prompt}",
+    "done": "{n} frames, {nfe} NFE each.",
+}
+
+BACK: Mapping[str, str] = {
+    "tab": "Back to noise",
+    "intro": (
+        "DDIM run upwards finds the noise that a picture comes from. Run down again, it should give the picture back; "
+        "how far it misses is the error of its steps."
+    ),
+    "picture": "Picture",
+    "drawn": "Draw one",
+    "prompt": "What it shows",
+    "prompt_info": "the network is asked about this; empty is unconditional",
+    "steps": "DDIM steps each way",
+    "iterations": "Queries a step upwards",
+    "iterations_info": "1 is plain inversion; more solve each step’s implicit equation",
+    "run": "Invert",
+    "figure_picture": "picture",
+    "figure_noise": "its noise",
+    "figure_back": "back again",
+    "done": "{up} NFE up, {down} NFE down · RMSE {rmse} of pixels within ±1 · PSNR {psnr} dB",
+    "noise_facts": "mean {mean}, standard deviation {std}: unit noise has 0 and 1",
+}
