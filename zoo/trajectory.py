@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.comparison import Comparison
 from zoo.conditioner import Conditioner, Guidance
 from zoo.metric import NoScore, Score
-from zoo.planning import load_model, plan
+from zoo.planning import plan
 from zoo.registry import Registry, default_registry
 from zoo.sampler import PROMPT, Query
 from zoo.schedule import Level

@@ -85,8 +85,8 @@ TRAINING = Algorithm(
                 (_FIT, "accelerator.backward"),
                 (_FIT, "optimizer.step"),
             ),
-            r"The network predicts $v = \alpha_t\varepsilon - \sigma_t x_0$ instead. At a given $x_t$ the one follows from "
-            r"the other, $\hat\varepsilon = \sigma_t x_t + \alpha_t \hat v$, so that "
+            r"The network predicts $v = \alpha_t\varepsilon - \sigma_t x_0$ instead. At a given $x_t$ the one "
+            r"follows from the other, $\hat\varepsilon = \sigma_t x_t + \alpha_t \hat v$, so that "
             r"$\lVert v - \hat v \rVert^2 = \lVert \varepsilon - \hat\varepsilon \rVert^2 / \bar\alpha_t$: "
             "the same loss, with more weight where there is much noise.",
             1,
@@ -132,7 +132,8 @@ SAMPLING = Algorithm(
                 (_DDPM, "variance ="),
                 (_DDPM, "x = x +"),
             ),
-            r"The mean is written with $\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\,\hat\varepsilon) / \sqrt{\bar\alpha_t}$, "
+            r"The mean is written with $\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\,\hat\varepsilon) "
+            r"/ \sqrt{\bar\alpha_t}$, "
             "the paper’s equations 7 and 15: the same number, but x̂₀ can be kept within the range of pixels first.",
             1,
         ),
@@ -152,7 +153,8 @@ IMPLICIT = Algorithm(
             "The DDIM paper calls ᾱ α.",
         ),
         Step(
-            r"$x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1 - \bar\alpha_s - \sigma_t^2}\,\hat\varepsilon + \sigma_t z$",
+            r"$x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1 - \bar\alpha_s - \sigma_t^2}\,\hat\varepsilon"
+            r" + \sigma_t z$",
             ((_DDIM, "x = s.alpha"), (_DDIM, "x = x + sigma")),
             r"At $\eta = 1$ it is algorithm 2 with the small variance; at $\eta = 0$ it adds no noise at all.",
         ),
@@ -177,7 +179,12 @@ class Symbol:
 
 
 SYMBOLS = (
-    Symbol(r"\beta_t", "betas", "variance of the noise of one step", ("zoo.schedule:DiscreteSchedule.linear", "return")),
+    Symbol(
+        r"\beta_t",
+        "betas",
+        "variance of the noise of one step",
+        ("zoo.schedule:DiscreteSchedule.linear", "return"),
+    ),
     Symbol(
         r"\bar\alpha_t = \prod_{s \le t} (1 - \beta_s)",
         "alphas_cumprod",
@@ -208,7 +215,14 @@ SYMBOLS = (
         "the clean picture that the answer implies",
         ("zoo.engine:_prediction", "x0 = to_x0"),
     ),
-    Symbol(r"\tilde\beta_t,\ \sigma_t^2", "variance", "of the noise added in a step, small or large", (_DDPM, "variance =")),
-    Symbol(r"z", "noise()", "fresh noise, keyed by seed and draw", ("zoo.noise:KeyedNoise.__call__", "arrays =")),
+    Symbol(
+        r"\tilde\beta_t,\ \sigma_t^2",
+        "variance",
+        "of the noise added in a step, small or large",
+        (_DDPM, "variance ="),
+    ),
+    Symbol(
+        r"z", "noise()", "fresh noise, keyed by seed and draw", ("zoo.noise:KeyedNoise.__call__", "arrays =")
+    ),
     Symbol(r"\eta", "eta", "how much of it DDIM mixes in", (_DDIM, "sigma = self")),
 )

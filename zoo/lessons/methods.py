@@ -44,9 +44,7 @@ def lessons(registry: Registry) -> list[Lesson]:
     ]
 
 
-def _lessons(
-    kind: Literal["sampler", "conditioner"], specs: Mapping[str, Spec], method: str
-) -> list[Lesson]:
+def _lessons(kind: Literal["sampler", "conditioner"], specs: Mapping[str, Spec], method: str) -> list[Lesson]:
     groups: dict[Any, list[str]] = {}
     for name, spec in specs.items():
         groups.setdefault(_code(spec, method) or name, []).append(name)
@@ -73,6 +71,4 @@ def _lesson(
     title = spec.title
     if len(names) > 1:
         title = f"{names[0].partition('/')[0]}: {len(names)} {kind}s"
-    return Lesson(
-        kind, names, title, spec.summary, spec.equation, spec.paper, spec.cost, spec.when, source
-    )
+    return Lesson(kind, names, title, spec.summary, spec.equation, spec.paper, spec.cost, spec.when, source)

@@ -37,7 +37,9 @@ def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None
         gr.HTML(cards.small(BETWEEN["intro"]))
         with gr.Row(elem_classes="zoo-lab", elem_id="between"):
             with gr.Column(elem_classes="zoo-lab-form", min_width=280):
-                prompt = gr.Textbox(PROMPT, label=BETWEEN["prompt"], max_length=1000, elem_id="between-prompt")
+                prompt = gr.Textbox(
+                    PROMPT, label=BETWEEN["prompt"], max_length=1000, elem_id="between-prompt"
+                )
                 with gr.Row():
                     first = gr.Number(3, label=BETWEEN["first"], precision=0, minimum=0, min_width=90)
                     last = gr.Number(8, label=BETWEEN["last"], precision=0, minimum=0, min_width=90)
@@ -61,9 +63,7 @@ def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None
                     apply_default_css=False,
                 )
 
-    def interpolated(
-        prompt: str, first: float, last: float, frames: float, method: str
-    ) -> dict[str, Any]:
+    def interpolated(prompt: str, first: float, last: float, frames: float, method: str) -> dict[str, Any]:
         from zoo.latent import interpolate
 
         count = int(frames)
@@ -127,9 +127,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
         image, caption = drawn_picture(seed, 32)
         return image, caption, seed + 1
 
-    draw.click(
-        another, drawn, [picture, prompt, drawn], show_progress="hidden", api_visibility="private"
-    )
+    draw.click(another, drawn, [picture, prompt, drawn], show_progress="hidden", api_visibility="private")
 
     def inverted(picture: str | None, prompt: str, steps: float, iterations: float) -> str:
         from zoo.latent import invert
@@ -210,7 +208,9 @@ def figures(found: Inversion) -> str:
         rmse=f"{found.rmse:.4f}",
         psnr=f"{found.psnr:.1f}",
     )
-    return f'<div class="zoo-figures">{drawn}</div><p class="zoo-summary" role="status">{html.escape(line)}</p>'
+    return (
+        f'<div class="zoo-figures">{drawn}</div><p class="zoo-summary" role="status">{html.escape(line)}</p>'
+    )
 
 
 def _answered(work: Callable[..., Any], runner: Runner) -> Callable[..., tuple[Any, str]]:

@@ -131,9 +131,10 @@ function trail(context, path, at, only, place) {
 }
 
 function draw(panel, palette) {
+  if (!panel.path) return;
   const canvas = panel.canvas, context = canvas.getContext('2d');
   const scale = window.devicePixelRatio || 1, side = canvas.clientWidth;
-  if (!side || !panel.path) return;
+  if (!side) return;
   if (canvas.width !== Math.round(side * scale)) canvas.width = canvas.height = Math.round(side * scale);
   context.setTransform(scale, 0, 0, scale, 0, 0);
   const {alpha, sigma} = levelAt(position);

@@ -10,7 +10,7 @@ import gradio as gr
 from zoo.comparison import Comparison
 from zoo.planning import load_model
 from zoo.registry import Registry
-from zoo.ui import api, cards, moves, plugins_tab
+from zoo.ui import api, cards, learn, moves, plugins_tab
 from zoo.ui.editor import QUIET, MethodList
 from zoo.ui.request import comparison_from
 from zoo.ui.running import Runner
@@ -39,6 +39,7 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
         with gr.Tab("Compare", id="compare"):
             _compare_tab(registry, runner, blocks)
         moves.tab(registry, runner, ACCELERATOR)
+        learn.tab(registry, runner, ACCELERATOR)
         with gr.Tab("Plugins", id="plugins"):
             gr.HTML(plugins_tab.table(registry))
         api.add(registry, runner, ACCELERATOR)

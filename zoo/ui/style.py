@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from zoo.ui import moves
+from zoo.ui import learn, moves
 
 SANS = ["ui-sans-serif", "system-ui", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -22,6 +22,13 @@ def theme() -> gr.themes.Base:
         spacing_size="sm",
         font=SANS,
         font_mono=MONO,
+    ).set(  # the theme's own shades have less contrast than small print needs
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
     )
 
 
@@ -137,4 +144,4 @@ _PAGE = """
 .zoo-plugin-error td { white-space: pre-line; overflow-wrap: anywhere; }
 """
 
-CSS = _PAGE + moves.CSS
+CSS = _PAGE + moves.CSS + learn.CSS

@@ -23,10 +23,10 @@ MOVES: Mapping[str, str] = {
     "seeds_info": "one point each: 7, 0..23 or 1,5,8",
     "run": "Run",
     "look": (
-        "**What to look for.** *η adds noise:* `ddpm` and `ddim eta=1` wander where `ddim` glides, and end elsewhere from "
-        "the same start. *Few steps cut corners:* the path of `ddim steps=5` is straight between five questions, and "
-        "leaves the exact curve where that bends; follow one point to see it. *Order is not everything:* at five levels "
-        "`heun` asks nine times and misses, because it places them by σ. *A student jumps:* "
+        "**What to look for.** *η adds noise:* `ddpm` and `ddim eta=1` wander where `ddim` glides, and end elsewhere "
+        "from the same start. *Few steps cut corners:* the path of `ddim steps=5` is straight between five questions, "
+        "and leaves the exact curve where that bends; follow one point to see it. *Order is not everything:* at five "
+        "levels `heun` asks nine times and misses, because it places them by σ. *A student jumps:* "
         "`progressive_distillation steps=1` (with one mode chosen) and consistency models go to the end in one "
         "straight move. *Guidance:* drag its scale from 0 to 8, and watch the density that the arrows climb leave the "
         "neighbouring modes, then its own."
@@ -65,7 +65,7 @@ MOVES: Mapping[str, str] = {
 }
 
 BETWEEN: Mapping[str, str] = {
-    "tab": "Between two noises",
+    "tab": "Between noises",
     "intro": (
         "A deterministic method makes one picture of one noise. On the arc between two noises lies noise again, "
         "so there is a picture at every point of it."
@@ -101,4 +101,56 @@ BACK: Mapping[str, str] = {
     "figure_back": "back again",
     "done": "{up} NFE up, {down} NFE down · RMSE {rmse} of pixels within ±1 · PSNR {psnr} dB",
     "noise_facts": "mean {mean}, standard deviation {std}: unit noise has 0 and 1",
+}
+
+LEARN: Mapping[str, str] = {
+    "tab": "Learn",
+    "methods": "Methods",
+    "methods_intro": (
+        "One card per method, from its plugin. A step leads from level $t$ to the next, cleaner level $s$; "
+        r"$x_t = \alpha_t x_0 + \sigma_t \varepsilon$, hats are predictions, $z$ is fresh noise."
+    ),
+    "sampler": "sampler",
+    "conditioner": "conditioner",
+    "cost": "Cost",
+    "when": "When",
+    "paper": "Paper",
+    "all_names": "all {n} names",
+    "source": "Source, as it runs",
+    "no_source": "Its source is imported at its first use, and is not shown before.",
+    "where": "{file}, line {line}",
+    "algorithms": "Algorithms",
+    "algorithms_intro": (
+        "The two algorithms of the DDPM paper, line by line, beside the lines of this repository that do the same; "
+        "they are read from its files as they are now."
+    ),
+    "symbols": "Every symbol",
+    "symbol": "Symbol",
+    "in_code": "In the code",
+    "meaning": "Meaning",
+    "line": "For example",
+}
+
+FORWARD: Mapping[str, str] = {
+    "tab": "Forward process",
+    "intro": (
+        r"How a picture becomes noise: in one draw, $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1 - \bar\alpha_t}\,"
+        r"\varepsilon$, or step by step, $x_t = \sqrt{1 - \beta_t}\,x_{t-1} + \sqrt{\beta_t}\,z_t$. The noise is not "
+        "the same, its distribution is."
+    ),
+    "picture": "Your picture",
+    "slider": "Timestep",
+    "play": "▶ Play",
+    "pause": "❚❚ Pause",
+    "direct": "in one draw",
+    "stepped": "step by step",
+    "steps": "{n} steps",
+    "facts": "t = {t} · ᾱ {abar} · log-SNR {snr}",
+    "left": "noise left after the steps: mean {mean}, standard deviation {std}",
+    "curves": "log-SNR against t",
+    "curves_alt": (
+        "Log signal-to-noise ratio of three schedules against the timestep. All fall from between 7 and 10 at t = 0; "
+        "halfway linear is lowest and cosine highest, and at the end cosine falls far below the others."
+    ),
+    "alt": "The picture at t = {t} under the {schedule} schedule, noised {way}",
 }
