@@ -104,6 +104,7 @@ def template() -> str:
         f'max="{len(TIMES) - 1}" step="1" value="0" aria-label="{say["slider"]}"></div></div>'
         f'<div class="zoo-schedules"></div><figure class="zoo-curves">{curves()}'
         f"<figcaption>{say['curves']}</figcaption></figure></div>"
+        f'<p class="zoo-empty">{say["empty"]}</p>'
     )
 
 

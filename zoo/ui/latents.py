@@ -51,6 +51,7 @@ def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None
                     max_lines=1,
                     max_length=500,
                     elem_classes="zoo-code",
+                    elem_id="between-method",
                 )
                 run = gr.Button(BETWEEN["run"], variant="primary", elem_id="between-run")
             with gr.Column(elem_classes="zoo-lab-stage", min_width=300):
@@ -107,7 +108,9 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
                 prompt = gr.Textbox(
                     label=BACK["prompt"], info=BACK["prompt_info"], max_length=1000, elem_id="back-prompt"
                 )
-                steps = gr.Slider(5, 100, value=50, step=1, label=BACK["steps"], buttons=[])
+                steps = gr.Slider(
+                    5, 100, value=50, step=1, label=BACK["steps"], buttons=[], elem_id="back-steps"
+                )
                 iterations = gr.Slider(
                     1,
                     5,
@@ -120,7 +123,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
                 run = gr.Button(BACK["run"], variant="primary", elem_id="back-run")
             with gr.Column(elem_classes="zoo-lab-stage", min_width=300):
                 problem = gr.HTML("", elem_classes="zoo-lab-problem")
-                shown = gr.HTML("", elem_id="back-shown")
+                shown = gr.HTML(cards.small(BACK["empty"]), elem_id="back-shown")
     drawn = gr.State(0)
 
     def another(seed: int) -> tuple[Any, str, int]:
@@ -252,4 +255,5 @@ def _book() -> str:
         '<div class="zoo-book" hidden><img class="zoo-book-page" alt="">'
         f'<input type="range" class="zoo-scrubber" min="0" value="0" step="1" aria-label="{label}">'
         '<div class="zoo-book-strip"></div><p class="zoo-summary" role="status"></p></div>'
+        f'<p class="zoo-empty">{html.escape(BETWEEN["empty"])}</p>'
     )

@@ -15,6 +15,7 @@ import gradio as gr
 from zoo.method import Method, Part
 from zoo.registry import Registry
 from zoo.ui import cards, latents, methods
+from zoo.ui.editor import QUIET
 from zoo.ui.request import comparison_from, limits_for, sentence
 from zoo.ui.running import Runner
 from zoo.ui.words import MOVES
@@ -46,6 +47,10 @@ SPAN = 2.9
 MAX_POINTS = 64
 MAX_STATES, MAX_SOLUTION = 160, 60
 """Of a path with more states, so many are drawn, evenly chosen: the eye sees no difference."""
+
+BUSY = "() => document.querySelector('#moves-stage').setAttribute('aria-busy', 'true')"
+IDLE = "() => document.querySelector('#moves-stage').removeAttribute('aria-busy')"
+"""What is drawn is faint while something else is asked for."""
 
 HERE = Path(__file__).parent
 SCRIPT = (HERE / "moves.js").read_text(encoding="utf-8")
@@ -124,7 +129,8 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
         "trigger_mode": "always_last",
         "api_visibility": "private",
     }
-    gr.on([run.click, seeds.submit, plain.input, guided.input], moved, inputs, [stage, problem], **running)
+    asks = [run.click, seeds.submit, plain.input, guided.input]
+    gr.on(asks, moved, inputs, [stage, problem], **running).then(None, js=IDLE, **QUIET)
 
     def first(drawn: Any, *asked: str) -> tuple[Any, str]:
         return (gr.skip(), "") if drawn else moved(*asked)
@@ -135,7 +141,10 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
         written = "\n".join(with_scale(line, scale, registry) for line in lines.splitlines())
         return written, *moved(written, *others)
 
-    scale.input(rescaled, [lines, scale, plain, guided, seeds], [lines, stage, problem], **running)
+    scale.input(rescaled, [lines, scale, plain, guided, seeds], [lines, stage, problem], **running).then(
+        None, js=IDLE, **QUIET
+    )
+    gr.on([*asks, scale.input], None, js=BUSY, **QUIET)
 
 
 def payload(
@@ -325,5 +334,5 @@ def _stage() -> str:
         '<div class="zoo-options"><span class="zoo-shown zoo-options">'
         f'<span><span class="zoo-key zoo-key-path"></span> {say["key_path"]}</span>{boxes}</span>'
         f'<label>{say["follow"]} <select class="zoo-follow"></select></label></div>'
-        '<div class="zoo-panels"></div></div>'
+        f'<div class="zoo-panels"></div></div><p class="zoo-empty">{say["empty"]}</p>'
     )

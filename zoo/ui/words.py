@@ -61,7 +61,7 @@ MOVES: Mapping[str, str] = {
     "energy_title": "of the {n} points to exact samples; up to {real} is what exact samples score too",
     "energy_absent": "–",
     "alt": "{title}: the paths of {n} points from noise to data over the exact density. {facts}",
-    "running": "Running …",
+    "empty": "The paths come as soon as they are computed …",
 }
 
 BETWEEN: Mapping[str, str] = {
@@ -78,6 +78,7 @@ BETWEEN: Mapping[str, str] = {
     "method_info": "a deterministic one",
     "run": "Interpolate",
     "slider": "From the first seed to the last",
+    "empty": "Press Interpolate: the pictures come one beside the other.",
     "alt": "Frame {k} of {n}, between seed {first} and seed {last}: {prompt}",
     "done": "{n} frames, {nfe} NFE each.",
 }
@@ -96,6 +97,7 @@ BACK: Mapping[str, str] = {
     "iterations": "Queries a step upwards",
     "iterations_info": "1 is plain inversion; more solve each step’s implicit equation",
     "run": "Invert",
+    "empty": "Choose a picture, or let one be drawn, and press Invert.",
     "figure_picture": "picture",
     "figure_noise": "its noise",
     "figure_back": "back again",
@@ -147,6 +149,7 @@ FORWARD: Mapping[str, str] = {
     "steps": "{n} steps",
     "facts": "t = {t} · ᾱ {abar} · log-SNR {snr}",
     "left": "noise left after the steps: mean {mean}, standard deviation {std}",
+    "empty": "The pictures come as soon as they are computed …",
     "curves": "log-SNR against t",
     "curves_alt": (
         "Log signal-to-noise ratio of three schedules against the timestep. All fall from between 7 and 10 at t = 0; "
