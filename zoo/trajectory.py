@@ -10,6 +10,7 @@ from zoo.comparison import Comparison
 from zoo.conditioner import Conditioner, Guidance
 from zoo.metric import NoScore, Score
 from zoo.planning import plan
+from zoo.prediction import Prediction
 from zoo.registry import Registry, default_registry
 from zoo.sampler import PROMPT, Query
 from zoo.schedule import Level
@@ -82,7 +83,7 @@ class Recorder(Conditioner):
         self.terms: Mapping[str, float] = {}
 
     def guide(self, query: Query) -> Guidance:
-        prediction = yield query
+        prediction: Prediction = yield query
         while self.levels and self.levels[-1].log_snr >= query.level.log_snr:
             for kept in (self.levels, self.states, self.x0):
                 kept.pop()

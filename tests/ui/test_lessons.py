@@ -10,7 +10,7 @@ import pytest
 from zoo.lessons.methods import Lesson
 from zoo.models import mixture
 from zoo.registry import Registry
-from zoo.ui import forward, learn, moves
+from zoo.ui import forward, latents, learn, moves
 from zoo.ui.running import Runner
 
 REGISTRY = Registry(safe_mode=True)
@@ -74,3 +74,17 @@ def test_pictures_of_the_forward_process_are_strips_of_all_times():
             picture = Image.open(io.BytesIO(base64.b64decode(row[way].partition(",")[2])))
             assert picture.size == (forward.SIZE * len(forward.TIMES), forward.SIZE)
         assert row["snr"] == sorted(row["snr"], reverse=True)
+
+
+def test_uploads_that_are_no_pictures_or_too_large_are_refused_without_naming_folders(tmp_path, monkeypatch):
+    from PIL import Image
+
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    Image.new("RGB", (20, 10), "teal").save(tmp_path / "small.png")
+    with pytest.raises(ValueError, match="cannot be read as a picture") as refused:
+        latents.read_picture(str(tmp_path / "broken.png"), 8, 8)
+    assert str(tmp_path) not in str(refused.value)
+    assert latents.read_picture(str(tmp_path / "small.png"), 8, 8).shape == (3, 8, 8)
+    monkeypatch.setattr(latents, "MAX_PIXELS", 199)
+    with pytest.raises(ValueError, match="million"):
+        latents.read_picture(str(tmp_path / "small.png"), 8, 8)

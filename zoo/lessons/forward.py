@@ -26,7 +26,8 @@ SCHEDULES: Mapping[str, DiscreteSchedule] = {
 
 def closed_form(x0: Array, level: Level, eps: Array) -> Array:
     """x_t = alpha_t·x_0 + sigma_t·eps, in one draw (equation 4)."""
-    return level.alpha * x0 + level.sigma * eps
+    x_t: Array = level.alpha * x0 + level.sigma * eps
+    return x_t
 
 
 def step_by_step(x0: Array, schedule: DiscreteSchedule, seed: int = 0) -> Iterator[Array]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from zoo.lessons.forward import SCHEDULES, noised
 from zoo.ui import cards
-from zoo.ui.latents import drawn_picture, upload
+from zoo.ui.latents import drawn_picture, read_picture, upload
 from zoo.ui.maths import MATHS
 from zoo.ui.request import sentence
 from zoo.ui.running import Runner
@@ -56,7 +56,7 @@ def tab(runner: Runner, concurrency_id: str) -> None:
     def shown(path: str | None) -> tuple[Any, str]:
         try:
             return payload(_pixels(path, runner)), ""
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             return gr.skip(), cards.problem(sentence(error))
         except Exception as error:
             log.exception("a picture could not be noised")
@@ -148,9 +148,7 @@ def _pixels(path: str | None, runner: Runner) -> npt.NDArray[np.float64]:
         image, _ = drawn_picture(0, SIZE)
         return np.asarray(image, dtype=np.float64) / 127.5 - 1
     runner.ready()
-    from zoo.picture import load_picture
-
-    return load_picture(path, SIZE, SIZE).permute(1, 2, 0).double().numpy()
+    return read_picture(path, SIZE, SIZE).permute(1, 2, 0).double().numpy()
 
 
 def _strip(pictures: npt.NDArray[np.float64]) -> str:

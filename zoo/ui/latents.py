@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 MODEL = "tinyworld"
 PROMPT = "a red mushroom at night"
+MAX_PIXELS = 40_000_000
+"""Of an uploaded picture, whose file can be much smaller than what it unpacks to."""
+
 CLEAREST = 3.0
 """Noise is shown with ± this as black and white."""
 
@@ -134,17 +137,18 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
 
     def inverted(picture: str | None, prompt: str, steps: float, iterations: float) -> str:
         from zoo.latent import invert
-        from zoo.picture import load_picture
         from zoo.planning import load_model
 
         model = load_model(MODEL, registry)
         if picture is None:
             from PIL import Image
 
+            from zoo.picture import load_picture
+
             image, caption = drawn_picture(0, 32)
             data, prompt = load_picture(Image.fromarray(image), *model.shape[1:]), prompt or caption
         else:
-            data = load_picture(picture, *model.shape[1:])
+            data = read_picture(picture, *model.shape[1:])
         return figures(
             invert(
                 data,
@@ -177,6 +181,29 @@ def upload(label: str, elem_id: str) -> gr.Image:
         buttons=[],
         elem_id=elem_id,
         elem_classes="zoo-upload",
+    )
+
+
+def read_picture(path: str, height: int, width: int) -> torch.Tensor:
+    """An uploaded picture, (3, height, width) within [-1, 1].
+
+    Raises:
+        ValueError: it is no picture, or too large a one; the message is for the person who sent it.
+    """
+    from PIL import Image
+
+    from zoo.picture import load_picture
+
+    try:
+        with Image.open(path) as image:
+            pixels = image.width * image.height
+        if pixels <= MAX_PIXELS:
+            return load_picture(path, height, width)
+    except (OSError, ValueError) as error:  # whose messages name the server's folders
+        log.debug("an upload could not be read", exc_info=True)
+        raise ValueError("This file cannot be read as a picture: send a PNG, JPEG or WebP.") from error
+    raise ValueError(
+        f"The picture has {pixels / 1e6:.0f} million pixels; at most {MAX_PIXELS / 1e6:.0f} million can be read."
     )
 
 

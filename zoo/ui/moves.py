@@ -15,7 +15,6 @@ import gradio as gr
 from zoo.method import Method, Part
 from zoo.registry import Registry
 from zoo.ui import cards, latents, methods
-from zoo.ui.editor import QUIET
 from zoo.ui.request import comparison_from, limits_for, sentence
 from zoo.ui.running import Runner
 from zoo.ui.words import MOVES
@@ -47,6 +46,9 @@ SPAN = 2.9
 MAX_POINTS = 64
 MAX_STATES, MAX_SOLUTION = 160, 60
 """Of a path with more states, so many are drawn, evenly chosen: the eye sees no difference."""
+
+SCRIPTED: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""Of events that the browser answers by itself."""
 
 BUSY = "() => document.querySelector('#moves-stage').setAttribute('aria-busy', 'true')"
 IDLE = "() => document.querySelector('#moves-stage').removeAttribute('aria-busy')"
@@ -130,7 +132,7 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
         "api_visibility": "private",
     }
     asks = [run.click, seeds.submit, plain.input, guided.input]
-    gr.on(asks, moved, inputs, [stage, problem], **running).then(None, js=IDLE, **QUIET)
+    gr.on(asks, moved, inputs, [stage, problem], **running).then(None, js=IDLE, **SCRIPTED)
 
     def first(drawn: Any, *asked: str) -> tuple[Any, str]:
         return (gr.skip(), "") if drawn else moved(*asked)
@@ -142,9 +144,9 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
         return written, *moved(written, *others)
 
     scale.input(rescaled, [lines, scale, plain, guided, seeds], [lines, stage, problem], **running).then(
-        None, js=IDLE, **QUIET
+        None, js=IDLE, **SCRIPTED
     )
-    gr.on([*asks, scale.input], None, js=BUSY, **QUIET)
+    gr.on([*asks, scale.input], None, js=BUSY, **SCRIPTED)
 
 
 def payload(
