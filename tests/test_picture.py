@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import re
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from zoo.picture import load_picture
+import zoo.picture
+from zoo.picture import load_picture, read_picture
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
 
 
 def data(*colour: int) -> torch.Tensor:
@@ -116,3 +121,80 @@ def test_a_file_that_cannot_be_opened_is_an_os_error(tmp_path):
         load_picture(tmp_path / "nowhere.png", 4, 4)
     with pytest.raises(OSError, match=tmp_path.name):
         load_picture(tmp_path, 4, 4)
+
+
+def encoded(picture: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+def test_pixels_are_read_from_bytes_at_their_own_size(kind):
+    found = read_picture(encoded(two_halves((9, 5)), kind))
+    assert found.shape == (5, 9, 3) and found.dtype == np.uint8
+    assert np.abs(found[:, 0].astype(int) - RED).max() < 30
+    assert np.abs(found[:, 8].astype(int) - BLUE).max() < 30
+
+
+def test_cmyk_and_sixteen_bits_are_read_as_they_look():
+    assert (
+        np.abs(
+            read_picture(encoded(two_halves((16, 16)).convert("CMYK"), "JPEG"))[0, 0].astype(int) - RED
+        ).max()
+        < 30
+    )
+    deep = encoded(Image.fromarray(np.full((2, 3), 128 * 257, np.uint16)), "PNG")
+    assert (read_picture(deep) == 128).all() and read_picture(deep).shape == (2, 3, 3)
+
+
+def test_a_turned_picture_has_the_size_at_which_it_is_seen():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert read_picture(encoded(two_halves((64, 32)), "JPEG", exif=exif)).shape == (64, 32, 3)
+
+
+def test_an_animation_is_its_first_frame():
+    frames = [Image.new("RGB", (4, 4), colour) for colour in (RED, BLUE)]
+    animation = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert (read_picture(animation) == RED).all()
+
+
+def test_pixels_are_given_back_and_nothing_else_is_taken_for_them():
+    pixels = np.zeros((2, 3, 3), np.uint8)
+    assert read_picture(pixels) is pixels
+    for wrong in (np.zeros((2, 3), np.uint8), np.zeros((2, 3, 3)), np.zeros((0, 3, 3), np.uint8)):
+        with pytest.raises(ValueError, match=r"a picture is \(H, W, 3\) uint8, got"):
+            read_picture(wrong)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<svg/>", "it is an SVG, which has no pixels; save it as PNG"),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
+            "it is no format that is known",
+        ),
+        (b"", "it is no format that is known"),
+        (b"P6 10000 8000 255\n", "it has 10000 × 8000 pixels; at most 67,108,864 in all are read"),
+        (encoded(NOISE, "PNG")[:3000], "truncated"),
+    ],
+)
+def test_what_cannot_be_read_says_why(data, reason, tmp_path):
+    with pytest.raises(ValueError, match=f"the picture cannot be read as a picture: .*{re.escape(reason)}"):
+        read_picture(data)
+    path = tmp_path / "given.png"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        load_picture(path, 4, 4)
+
+
+def test_a_file_too_large_is_not_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo.picture, "MAX_BYTES", 10)
+    path = tmp_path / "large.png"
+    two_halves().save(path)
+    with pytest.raises(ValueError, match=r"large\.png has \d+ bytes; at most 10 are read"):
+        read_picture(path)
+    with pytest.raises(ValueError, match="at most 10 are read"):
+        read_picture(path.read_bytes())

@@ -5,8 +5,10 @@ What plugins, notebooks and the page import. Importing it loads neither torch no
 
 from pydantic import Field
 
+from zoo.annotator import Annotator, annotate
 from zoo.comparison import CellResult, Comparison, ComparisonResult, Event, compare, stream
 from zoo.conditioner import Conditioner
+from zoo.detector import Detector
 from zoo.hookspecs import (
     API_VERSION as __api_version__,
 )
@@ -18,6 +20,7 @@ from zoo.hookspecs import (
     SamplerSpec,
     hookimpl,
 )
+from zoo.hub import HubFile, Unavailable, UrlFile
 from zoo.karras import KarrasSampler
 from zoo.latent import Interpolation, Inversion, interpolate, invert
 from zoo.method import Method
@@ -33,6 +36,7 @@ __all__ = [
     "NEGATIVE",
     "PROMPT",
     "Absent",
+    "Annotator",
     "AnnotatorSpec",
     "CellResult",
     "ClassQuery",
@@ -40,10 +44,12 @@ __all__ = [
     "ComparisonResult",
     "Conditioner",
     "ConditionerSpec",
+    "Detector",
     "DiscreteSchedule",
     "Event",
     "Field",
     "Finished",
+    "HubFile",
     "Interpolation",
     "Inversion",
     "KarrasSampler",
@@ -63,8 +69,11 @@ __all__ = [
     "Schedule",
     "Score",
     "Spacing",
+    "Unavailable",
+    "UrlFile",
     "__api_version__",
     "__version__",
+    "annotate",
     "compare",
     "hookimpl",
     "interpolate",

@@ -1,4 +1,4 @@
-"""The command line: `python -m zoo compare | invert | interpolate | plugins | models | claims | train`."""
+"""The command line: `python -m zoo compare | invert | interpolate | annotate | plugins | models | claims | train`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-from zoo.commands import claims, compare, latents, listing, train
+from zoo.commands import annotate, claims, compare, latents, listing, train
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,6 +34,7 @@ def _parser(argv: Sequence[str] | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     compare.add(commands)
     latents.add(commands)
+    annotate.add(commands)
     listing.add(commands)
     claims.add(commands)
     train.add(commands, sys.argv[1:] if argv is None else argv)

@@ -150,10 +150,22 @@ class ModelSpec(Spec):
     kind = "model"
 
 
+@dataclass(frozen=True)
 class AnnotatorSpec(Spec):
-    """An annotator, which turns a picture into a control map."""
+    """An annotator, which turns a picture into a control map: its implementation is a `zoo.Annotator`.
+
+    Args:
+        needs: weights and packages that do not come with the zoo, and where they come from; "" is nothing.
+    """
 
     kind = "annotator"
+
+    needs: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.needs, str):
+            raise TypeError(f"needs of {self._label} must be a string, got {self.needs!r}")
 
 
 class MetricSpec(Spec):

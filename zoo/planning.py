@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from zoo.annotator import Annotator
 from zoo.conditioner import Conditioner
 from zoo.hookspecs import Spec
 from zoo.method import Method, Part
@@ -75,6 +76,23 @@ def resolve_metrics(comparison: Comparison, registry: Registry) -> dict[Part, Me
         except Exception as error:  # a plugin's own code ran
             found[part] = NoScore(f"{type(error).__name__}: {error}", failed=True)
     return found
+
+
+def make_annotator(line: str, registry: Registry, device: str = "cpu") -> Annotator:
+    """The annotator that a line names, such as `canny low=50 high=150`.
+
+    Raises:
+        ValueError: an unknown name, parameters that are unknown or out of bounds, or it cannot be imported.
+    """
+    part = Part.parse(line)
+    try:
+        spec = registry.annotator(part.name)
+        annotator: Annotator = spec.load()(spec.params_model()(**dict(part.params)), device=device)
+    except ValidationError as error:
+        raise ValueError(f"in the annotator {line!r}: {_readable(error, spec)}") from None
+    except (UnknownName, ImportError) as error:
+        raise ValueError(str(error)) from None
+    return annotator
 
 
 def impossible(

@@ -93,7 +93,7 @@ def test_pictures_between_two_seeds_and_a_picture_s_own_noise(page):
     page.wait_for_function("document.querySelectorAll('.zoo-book-strip img').length == 9")
     page.locator(".zoo-book .zoo-scrubber").fill("4")
     assert "Frame 5 of 9" in page.locator(".zoo-book-page").get_attribute("alt")
-    assert "2 NFE" in page.inner_text(".zoo-book .zoo-summary")
+    assert "2 NFE" in page.inner_text(".zoo-book .zoo-said")
 
     open_tab(page, "Back to noise")
     page.fill("#back-steps input[type=number]", "5")

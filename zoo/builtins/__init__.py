@@ -18,6 +18,8 @@ BUILTINS: tuple[str, ...] = (
     "classifier_free_guidance",
     "classifier_guidance",
     "metrics",
+    "annotators_opencv",
+    "annotators_controlnet_aux",
 )
 """The shipped files of `plugins/`, in the order in which they are listed."""
 

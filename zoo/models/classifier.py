@@ -14,6 +14,9 @@ from torch import nn
 
 from zoo.schedule import Schedule
 
+FAINT = 0.06
+"""The alpha below which a picture is too faint for a trained classifier's gradient to be more than chance."""
+
 
 class NoisyClassifier(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """log p(class | x_t): the descending half of diffusers' U-Net, averaged over the picture, and a linear head.
@@ -73,6 +76,10 @@ class NoisyClassifier(ModelMixin, ConfigMixin):  # type: ignore[misc]
 class FolderClassifier:
     """A `NoisyClassifier` that `zoo train classifier` wrote, as a `zoo.model.Classifier`.
 
+    The exact ∇ log p(class | x_t) vanishes like alpha_t, since noise alone tells nothing, and guidance relies on it: it
+    moves x0 by sigma²/alpha_t times the gradient. A network's gradient keeps some noise where alpha_t is nearly 0,
+    which would fill x0 with that noise. So its logits count min(1, alpha_t / FAINT).
+
     In half precision its gradient would underflow: it stays in single precision where float16 is asked for.
     """
 
@@ -87,4 +94,5 @@ class FolderClassifier:
 
     def __call__(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.module(x.to(self.dtype, memory_format=torch.channels_last), t)
-        return logits
+        counted = [min(1.0, self.schedule.level(float(one)).alpha / FAINT) for one in t]
+        return logits * torch.tensor(counted, dtype=logits.dtype, device=logits.device).view(-1, 1)

@@ -29,7 +29,7 @@ function arrive() {
     button.addEventListener('click', () => open(k));
     return button;
   }));
-  book.querySelector('.zoo-summary').textContent = caption;
+  book.querySelector('.zoo-said').textContent = caption;
   open(0);
 }
 
