@@ -82,9 +82,9 @@ def test_uploads_that_are_no_pictures_or_too_large_are_refused_without_naming_fo
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     Image.new("RGB", (20, 10), "teal").save(tmp_path / "small.png")
     with pytest.raises(ValueError, match="cannot be read as a picture") as refused:
-        latents.read_picture(str(tmp_path / "broken.png"), 8, 8)
+        latents.uploaded_picture(str(tmp_path / "broken.png"), 8, 8)
     assert str(tmp_path) not in str(refused.value)
-    assert latents.read_picture(str(tmp_path / "small.png"), 8, 8).shape == (3, 8, 8)
+    assert latents.uploaded_picture(str(tmp_path / "small.png"), 8, 8).shape == (3, 8, 8)
     monkeypatch.setattr("zoo.picture.MAX_PIXELS", 199)
     with pytest.raises(ValueError, match="pixels"):
-        latents.read_picture(str(tmp_path / "small.png"), 8, 8)
+        latents.uploaded_picture(str(tmp_path / "small.png"), 8, 8)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from zoo.lessons.forward import SCHEDULES, noised
 from zoo.ui import cards
-from zoo.ui.latents import drawn_picture, read_picture, upload
+from zoo.ui.latents import drawn_picture, uploaded_picture, upload
 from zoo.ui.maths import MATHS
 from zoo.ui.request import sentence
 from zoo.ui.running import Runner
@@ -148,7 +148,7 @@ def _pixels(path: str | None, runner: Runner) -> npt.NDArray[np.float64]:
         image, _ = drawn_picture(0, SIZE)
         return np.asarray(image, dtype=np.float64) / 127.5 - 1
     runner.ready()
-    return read_picture(path, SIZE, SIZE).permute(1, 2, 0).double().numpy()
+    return uploaded_picture(path, SIZE, SIZE).permute(1, 2, 0).double().numpy()
 
 
 def _strip(pictures: npt.NDArray[np.float64]) -> str:

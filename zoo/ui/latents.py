@@ -145,7 +145,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             image, caption = drawn_picture(0, 32)
             data, prompt = load_picture(Image.fromarray(image), *model.shape[1:]), prompt or caption
         else:
-            data = read_picture(picture, *model.shape[1:])
+            data = uploaded_picture(picture, *model.shape[1:])
         return figures(
             invert(
                 data,
@@ -181,7 +181,7 @@ def upload(label: str, elem_id: str) -> gr.Image:
     )
 
 
-def read_picture(path: str, height: int, width: int) -> torch.Tensor:
+def uploaded_picture(path: str, height: int, width: int) -> torch.Tensor:
     """An uploaded picture, (3, height, width) within [-1, 1].
 
     Raises:
