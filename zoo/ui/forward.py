@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from zoo.lessons.forward import SCHEDULES, noised
 from zoo.ui import cards
-from zoo.ui.latents import drawn_picture, uploaded_picture, upload
+from zoo.ui.latents import drawn_picture, upload, uploaded_picture
 from zoo.ui.maths import MATHS
 from zoo.ui.request import sentence
 from zoo.ui.running import Runner
