@@ -40,7 +40,8 @@ def step_by_step(x0: Array, schedule: DiscreteSchedule, seed: int = 0) -> Iterat
 
 def betas(schedule: DiscreteSchedule) -> Array:
     """β_t = 1 − ᾱ_t/ᾱ_{t−1}, (T,), with ᾱ = 1 before the first step."""
-    return 1 - schedule.alphas_cumprod / np.append(1.0, schedule.alphas_cumprod[:-1])
+    before = np.append(1.0, schedule.alphas_cumprod[:-1])
+    return np.asarray(1 - schedule.alphas_cumprod / before, dtype=np.float64)
 
 
 @dataclass(frozen=True)
