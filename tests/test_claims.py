@@ -5,37 +5,58 @@ import math
 import pytest
 import torch
 
+from zoo.claims import exact as exact_module
 from zoo.claims import points as points_module
 from zoo.claims import report as reporting
 from zoo.claims import run as running
-from zoo.claims.claims import CLAIMS, CURVES, Claim, Interval, Margin, ascending, judge, less
-from zoo.claims.points import Points, asked_for
+from zoo.claims.claims import Claim, Estimate, Interval, Margin, ascending, judge, less
+from zoo.claims.exact import ExactPoints
+from zoo.claims.measures import FLOORS, REFERENCE, Measures
+from zoo.claims.papers import CLAIMS, CURVES
+from zoo.claims.points import REAL, Drawn, Points, asked_for
+from zoo.claims.run import CurvePoint, order
+from zoo.claims.speed import fastest
 from zoo.engine import Engine
 from zoo.method import Method
+from zoo.metrics.distances import frechet_distance
 from zoo.planning import load_model, resolve
 from zoo.registry import default_registry
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """Points of 4 batches of 4 pictures."""
-    monkeypatch.setattr(points_module, "BATCH", 4)
-    monkeypatch.setattr(points_module, "REFERENCE", 64)
-    monkeypatch.setattr(running, "BATCH", 4)
+    """Batches of 8 pictures."""
+    monkeypatch.setattr(points_module, "BATCH", 8)
+    monkeypatch.setattr(running, "BATCH", 8)
     monkeypatch.setattr(running, "BLOCKS", 3)
+    monkeypatch.setattr(running, "QUICK_PICTURES", 24)
 
 
 def points(folder) -> Points:
     engine = Engine(torch.device("cpu"), torch.float32)
-    return Points(load_model("tinyworld", default_registry()), default_registry(), engine, folder, 2, 2)
+    return Points(load_model("tinyworld", default_registry()), default_registry(), engine, folder, 2)
 
 
-def test_an_interval_is_students():
-    interval = Interval.of([1.0, 2.0, 3.0, 4.0])
+def estimates(**groups) -> dict:
+    return {line: Estimate.mean(values) for line, values in groups.items()}
+
+
+def test_the_jackknife_of_a_mean_is_students_interval():
+    interval = Interval.of(Estimate.mean([1.0, 2.0, 3.0, 4.0]))
     half = 3.182 * math.sqrt(5 / 3 / 4)
-    assert interval.value == 2.5
+    assert interval.value == pytest.approx(2.5)
     assert interval.low == pytest.approx(2.5 - half)
     assert interval.high == pytest.approx(2.5 + half)
+
+
+def test_the_jackknife_makes_the_variance_unbiased():
+    x = torch.randn(12, generator=torch.Generator().manual_seed(0)).double()
+
+    def variance(values):
+        return float((values - values.mean()).square().mean())
+
+    without = tuple(variance(x[torch.arange(12) != i]) for i in range(12))
+    assert Interval.of(Estimate(variance(x), without)).value == pytest.approx(float(x.var()))
 
 
 @pytest.mark.parametrize(
@@ -48,7 +69,7 @@ def test_an_interval_is_students():
 )
 def test_a_verdict_needs_an_interval_clear_of_zero(better, worse, verdict):
     claim = Claim("a is nearer than b", "must", (less("a", "b"),))
-    finding = judge(claim, {"distance": {"a": better, "b": worse}.__getitem__}, 12)
+    finding = judge(claim, {"distance": estimates(a=better, b=worse).__getitem__}, 12)
     assert finding.verdict == verdict
     assert finding.to_dict()["n"] == 12
     assert finding.to_dict()["values"]["points"]["distance"]["a"][0] == pytest.approx(sum(better) / 3)
@@ -56,9 +77,9 @@ def test_a_verdict_needs_an_interval_clear_of_zero(better, worse, verdict):
 
 def test_every_margin_must_hold():
     claim = Claim("a, b, c ascend", "soft", ascending(["a", "b", "c"], "accuracy"))
-    values = {"a": [0.1, 0.11, 0.1], "b": [0.5, 0.51, 0.5], "c": [0.3, 0.31, 0.3]}
+    values = estimates(a=[0.1, 0.11, 0.1], b=[0.5, 0.51, 0.5], c=[0.3, 0.31, 0.3])
     assert judge(claim, {"accuracy": values.__getitem__}, 3).verdict == "does not hold"
-    values["c"] = [0.9, 0.91, 0.9]
+    values |= estimates(c=[0.9, 0.91, 0.9])
     assert judge(claim, {"accuracy": values.__getitem__}, 3).verdict == "holds"
 
 
@@ -68,11 +89,13 @@ def test_a_factor_scales_what_is_worse():
     assert margin.of(1.0, 1.5) == -0.25
 
 
-def test_every_method_that_is_named_exists():
-    lines = {line for claim in CLAIMS for line in claim.lines} | {line for c in CURVES.values() for line in c}
+def test_every_method_that_is_named_can_be_read():
+    lines = {line for claim in CLAIMS for margin in claim.margins for line in margin.lines}
+    lines |= {line for curve in CURVES.values() for line in curve}
     for line in lines:
-        resolve(Method.parse(line), default_registry())
         assert str(Method.parse(line)) == line
+        if not line.startswith("consistency "):
+            resolve(Method.parse(line), default_registry())
     assert {claim.kind for claim in CLAIMS} == {"must", "soft"}
     assert all(isinstance(margin, Margin) and margin.lines for claim in CLAIMS for margin in claim.margins)
 
@@ -85,52 +108,160 @@ def test_pictures_come_in_pairs_and_blocks_differ():
     assert asked == asked_for(0, 0)
 
 
+def test_the_order_is_breadth_first_and_the_longest_come_last():
+    costs = {"b": 20, "a": 5, "long": 1000}
+    assert list(order(costs, 4)) == [
+        *[("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("a", 3), ("b", 2), ("b", 3)],
+        *[("long", batch) for batch in range(4)],
+    ]
+    assert sorted(order({"a": 1}, 6)) == [("a", batch) for batch in range(6)]
+
+
 def test_measuring_goes_on_where_it_was_and_repeats_itself(small, tmp_path):
     line = "ddim steps=2"
     first = points(tmp_path / "a")
-    assert list(first.missing(line)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     first.measure(line, 0, 0)
-    assert list(points(tmp_path / "a").missing(line)) == [(0, 1), (1, 0), (1, 1)]
+    assert first.batches(line) == 0
     with pytest.raises(FileNotFoundError):
-        first.blocks_of(line)
-    for at in first.missing(line):
-        first.measure(line, *at)
+        first.read(line, 1)
+    first.measure(line, 1, 0)
+    assert points(tmp_path / "a").batches(line) == 1
     other = points(tmp_path / "b")
-    for at in reversed(list(other.missing(line))):
-        other.measure(line, *at)
-    for one, two in zip(first.blocks_of(line), other.blocks_of(line), strict=True):
-        assert one.features.shape == (8, 128)
-        assert one.nfe == 2
-        torch.testing.assert_close(one.features, two.features, rtol=1e-4, atol=1e-4)
-        assert 0 <= one.accuracy <= 1
-        assert one.diversity > 0
+    other.measure(line, 1, 0)
+    other.measure(line, 0, 0)
+    one, two = first.read(line, 1), other.read(line, 1)
+    assert one.features.shape == (8, 2, 128)
+    assert one.right.shape == (8, 2, 3)
+    assert one.nfe == 2
+    torch.testing.assert_close(one.features, two.features, rtol=1e-4, atol=1e-4)
+    measures = Measures(first, 1)
+    assert 0 <= measures.accuracy(line).value <= 1
+    assert measures.diversity(line).value > 0
+    assert len(measures.distance(line).without) == 8
 
 
-def test_real_pictures_show_what_is_asked(small, tmp_path):
-    blocks = points(tmp_path).real_blocks()
-    assert [block.accuracy for block in blocks] == [1.0, 1.0]
-    assert points(tmp_path).reference.shape == (64, 128)
+def test_groups_hold_the_same_prompts_for_drawn_and_real_pictures(small, tmp_path):
+    found = points(tmp_path)
+    batches = [
+        torch.full((8,), 100 * batch + 10 * block) + torch.arange(8) for batch in (0, 1) for block in (0, 1)
+    ]
+    assert found._grouped(batches).tolist()[5] == [12, 13, 112, 113]
+    prompts = [values.unflatten(0, (4, 2))[:, 0] for values in batches]
+    assert found._grouped(prompts).tolist()[5] == [12, 112]
+
+
+def test_real_pictures_are_kept(small, tmp_path):
+    real = points(tmp_path).real(1)
+    assert real.shape == (8, 1, REAL, 128)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert torch.equal(points(tmp_path).real(1), real)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == kept
+
+
+class Synthetic:
+    """Points whose features are drawn from N(prompt's own mean, 1), shifted where `shift` is not 0."""
+
+    def __init__(self, seed: int, shift: float = 0.0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        prompts = 2 * torch.randn(16, 8, 1, 3, generator=generator)
+        self._real = prompts + torch.randn(16, 8, REAL, 3, generator=generator)
+        self._drawn = prompts + torch.randn(16, 8, 2, 3, generator=generator) + shift
+
+    def real(self, batches: int) -> torch.Tensor:
+        return self._real
+
+    def read(self, line: str, batches: int) -> Drawn:
+        return Drawn(self._drawn.flatten(1, 2), torch.ones(16, 16, 3, dtype=torch.bool), 1, 1.0)
+
+
+def test_real_pictures_are_at_distance_0_in_19_of_20_samples():
+    intervals = [Interval.of(Measures(Synthetic(seed), 1).distance("")) for seed in range(60)]
+    values = torch.tensor([interval.value for interval in intervals])
+    assert abs(values.mean()) < 3 * values.std() / math.sqrt(len(values))
+    covered = sum(interval.low <= 0 <= interval.high for interval in intervals) / len(intervals)
+    assert 0.88 <= covered <= 1
+
+
+def test_the_distance_is_frechets_and_finds_a_shift():
+    shifted = Synthetic(0, shift=0.5)
+    measures = Measures(shifted, 1)
+    reference = shifted._real[:, :, :REFERENCE].flatten(0, 2)
+    drawn = shifted._drawn.flatten(0, 2)
+    real = shifted._real[:, :, REFERENCE:].unflatten(2, (FLOORS, 2)).movedim(2, 0).flatten(1, 3)
+    floor = sum(frechet_distance(one, reference) for one in real) / FLOORS
+    assert measures.floor.value == pytest.approx(floor, rel=1e-6)
+    assert measures.distance("").value == pytest.approx(frechet_distance(drawn, reference) - floor, rel=1e-6)
+    some = torch.arange(16) != 3
+    without = frechet_distance(
+        shifted._drawn[some].flatten(0, 2), shifted._real[some, :, :REFERENCE].flatten(0, 2)
+    )
+    assert measures.distance("").without[3] == pytest.approx(without - measures.floor.without[3], rel=1e-6)
+    interval = Interval.of(measures.distance(""))
+    assert interval.low <= 3 * 0.5**2 <= interval.high
+    assert interval.low > 0
+
+
+def test_on_exact_models_the_energy_distance_sees_one_step_and_the_error_shrinks(monkeypatch):
+    monkeypatch.setattr(exact_module, "SAMPLES", 256)
+    monkeypatch.setattr(exact_module, "REFERENCE", 512)
+    found = ExactPoints(default_registry(), Engine(torch.device("cpu"), torch.float32)).by_name()
+    one, many = (found["energy on mixture"](f"ddim steps={n}") for n in (1, 50))
+    assert Interval.of(one).low > Interval.of(many).high
+    assert Interval.of(many).low < 0.01
+    coarse, fine = (found["error on mixture"](f"ddim steps={n}").value for n in (10, 20))
+    assert 1.5 < coarse / fine < 3
+
+
+def test_the_fastest_is_the_cheapest_that_is_good_enough():
+    def point(line, seconds, distance, accuracy):
+        exactly = [Interval(value, value, value) for value in (distance, accuracy)]
+        return CurvePoint(line, 2048, 1, seconds, *exactly)
+
+    curves = {
+        "DDPM": [point("ddpm steps=50", 0.5, 1.0, 0.9), point("ddpm steps=1000", 10.0, 0.5, 1.0)],
+        "DDIM": [point("ddim steps=5", 0.1, 0.7, 1.0), point("ddim steps=10", 0.2, 0.6, 1.0)],
+        "none": [],
+    }
+    curves["DDPM"] = [
+        CurvePoint(p.line, p.n, nfe, p.seconds, p.distance, p.accuracy)
+        for p, nfe in zip(curves["DDPM"], (50, 1000), strict=True)
+    ]
+    found = fastest(curves)
+    assert found.complete and found.baseline.line == "ddpm steps=1000"
+    assert found.by_distance["DDIM"].point.line == "ddim steps=10"
+    assert found.by_distance["DDIM"].times == pytest.approx(50)
+    assert found.by_accuracy["DDIM"].point.line == "ddim steps=5"
+    assert found.by_accuracy["DDPM"].times == pytest.approx(1)
+    assert found.by_distance["none"].point is None
+    assert not fastest({"DDPM": curves["DDPM"][:1]}).complete
+    assert fastest({"DDIM": curves["DDIM"]}) is None
 
 
 def test_a_run_judges_reports_and_says_what_it_could_not_measure(small, tmp_path, monkeypatch):
     claims = (
         Claim("two steps are better than one", "must", (less("ddim steps=2", "ddim steps=1"),), quick=True),
         Claim("none can be", "soft", (less("progressive_distillation steps=3", "ddim steps=1"),), quick=True),
+        Claim("not there", "soft", (less("nowhere steps=3", "ddim steps=1"),), quick=True),
         Claim("only in the full run", "soft", (less("ddim steps=3", "ddim steps=1"),)),
     )
     monkeypatch.setattr(running, "CLAIMS", claims)
+    monkeypatch.setattr(
+        running, "CURVES", {"DDIM": ("ddim steps=1", "ddim steps=2"), "x": ("nowhere steps=4",)}
+    )
     report = running.run("tinyworld", default_registry(), tmp_path / "points", True, "cpu", False)
-    assert [finding.claim.text for finding in report.findings] == [claim.text for claim in claims[:2]]
+    assert [finding.claim.text for finding in report.findings] == [claim.text for claim in claims[:3]]
+    assert report.findings[0].n == 24
     assert "distilled/3" in report.findings[1].reason
+    assert "nowhere" in report.findings[2].reason
     assert report.findings[1].verdict == "undecided"
-    assert report.pictures == 12
+    assert [p.n for p in report.curves["DDIM"]] == [24, 24]
     assert "two steps are better" in reporting.text(report)
     page = tmp_path / "results.md"
-    page.write_text(f"before\n\n{reporting.BEGIN}\n\nold\n\n{reporting.END}\n\nafter\n")
+    page.write_text(f"before\n\n{reporting.BEGIN}\n\nwas here\n\n{reporting.END}\n\nafter\n")
     for _ in range(2):
         reporting.write(report, page)
         text = page.read_text()
-        assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+        assert text.startswith("before\n") and text.endswith("after\n") and "was here" not in text
         assert text.count("| two steps are better than one | must |") == 1
     assert "<svg" in (tmp_path / "images/quality-nfe.svg").read_text()
     page.write_text("nothing here")
@@ -138,6 +269,34 @@ def test_a_run_judges_reports_and_says_what_it_could_not_measure(small, tmp_path
         reporting.write(report, page)
 
 
+def test_a_method_that_fails_is_left_out_and_an_interrupt_judges_what_there_is(small, tmp_path, monkeypatch):
+    claims = (
+        Claim("fails", "soft", (less("ddim steps=2", "ddim steps=1"),), quick=True),
+        Claim("came first", "soft", (less("ddim steps=1", "ddim steps=3"),), quick=True),
+    )
+    monkeypatch.setattr(running, "CLAIMS", claims)
+    monkeypatch.setattr(running, "CURVES", {})
+    measured = []
+
+    def measure(self, line, block, batch):
+        if line == "ddim steps=2":
+            raise RuntimeError("it broke")
+        if line == "ddim steps=3":
+            raise KeyboardInterrupt
+        measured.append((line, block, batch))
+
+    monkeypatch.setattr(Points, "measure", measure)
+    report = running.run("tinyworld", default_registry(), tmp_path, True, "cpu", False)
+    assert measured == [("ddim steps=1", block, 0) for block in range(3)]
+    assert report.findings[0].reason == "it broke"
+    assert report.findings[1].reason.startswith("not measured yet: ddim steps=1")
+
+
 def test_exact_models_are_refused(tmp_path):
     with pytest.raises(ValueError, match="gaussian is none"):
         running.run("gaussian", default_registry(), tmp_path, True, "cpu", False)
+
+
+def test_pictures_come_in_whole_blocks(tmp_path):
+    with pytest.raises(ValueError, match="multiple of 256, got 300"):
+        running.run("tinyworld", default_registry(), tmp_path, False, "cpu", False, pictures=300)

@@ -26,8 +26,9 @@ from zoo.latent import Interpolation, Inversion, interpolate, invert
 from zoo.method import Method
 from zoo.metric import Absent, Finished, Metric, NoScore, Score
 from zoo.model import Model
+from zoo.pictures import PictureName
 from zoo.prediction import Prediction
-from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Query, Sampler
+from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Control, Query, Sampler
 from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level, Levels, Schedule, Spacing
 
 __version__ = "0.1.0"
@@ -44,6 +45,7 @@ __all__ = [
     "ComparisonResult",
     "Conditioner",
     "ConditionerSpec",
+    "Control",
     "Detector",
     "DiscreteSchedule",
     "Event",
@@ -62,6 +64,7 @@ __all__ = [
     "Model",
     "ModelSpec",
     "NoScore",
+    "PictureName",
     "Prediction",
     "Query",
     "Sampler",

@@ -14,7 +14,7 @@ from zoo.conditioner import Conditioner, conditioned
 from zoo.model import Model
 from zoo.noise import KeyedNoise, fingerprint, start_noise
 from zoo.prediction import Prediction
-from zoo.sampler import ClassQuery, Queries, Query, Sampler
+from zoo.sampler import ClassQuery, Control, Queries, Query, Sampler, Source
 from zoo.schedule import Level, Levels
 
 Status = Literal["queued", "running", "done", "failed", "cancelled", "na"]
@@ -39,6 +39,7 @@ class Cell:
     Args:
         start_state: what the sampler starts from, (n, *shape) in the scaling of its first level (inversion: of its
             last); by default each seed's own noise.
+        maps: control maps (3, H, W) within [0, 1], of all sources that its conditioners' controls name.
 
     Attributes:
         status: queued, running, done, failed or cancelled.
@@ -46,6 +47,7 @@ class Cell:
         seconds: this cell's share of the batches it was in, plus its own time between them.
         samples: the finished sample, (n, *shape); None before.
         preview: the last predicted x0, (n, *shape).
+        controls: those of the pending query that are active in its step.
     """
 
     def __init__(
@@ -57,10 +59,12 @@ class Cell:
         seeds: Sequence[int],
         limits: Limits | None = None,
         start_state: torch.Tensor | None = None,
+        maps: Mapping[Source, torch.Tensor] | None = None,
     ) -> None:
         self.model, self.sampler, self.conditioners = model, sampler, tuple(conditioners)
         self.conditions, self.seeds, self.limits = dict(conditions), tuple(seeds), limits or Limits()
         self.start_state = start_state
+        self.maps = dict(maps or {})
         self.status: Status = "queued"
         self.nfe: Counter[str] = Counter()
         self.seconds = 0.0
@@ -72,6 +76,8 @@ class Cell:
         self.error = ""
         self.traceback = ""
         self.query: Query | ClassQuery | None = None
+        self.controls: tuple[Control, ...] = ()
+        self._cost: Counter[str] = Counter()
         self._queries: Queries | None = None
 
     @property
@@ -101,8 +107,12 @@ class Cell:
         assert self.query is not None
         if isinstance(answer, Prediction):
             self.preview = answer.x0
-        self.nfe[self.query.role] += self.query.evaluations
+        self.nfe.update(self._cost)
         self._advance(answer)
+
+    def control_text(self, control: Control, text: str) -> str:
+        """The prompt that a control network gets beside a network that gets `text`."""
+        return text if self.model.control(control.role).reads_prompt else ""
 
     def fail(self, error: BaseException) -> None:
         """End this cell with an error; whatever it has cost and shown so far is kept."""
@@ -170,11 +180,22 @@ class Cell:
             raise ValueError(f"unknown conditions {sorted(unknown)}; there are {sorted(self.conditions)}")
         if not any(query.terms.values()):
             raise ValueError("the weights of all conditions of the query are 0: nothing is asked")
+        missing = [control for control in query.controls if control.source not in self.maps]
+        if missing:
+            raise ValueError(f"the query has {missing[0]}, which its conditioner's controls() did not name")
 
     def _check_cost(self, query: Query | ClassQuery) -> None:
         """Refuse a query before it is made if it would pass the limit; note how far the sampler has come."""
+        self.controls = self._active_controls(query)
+        self._cost = Counter({query.role: query.evaluations})
+        passes = {
+            (control.source, self.control_text(control, self.conditions[name]))
+            for control in self.controls
+            for name in weighted(query)
+        }
+        self._cost.update(source.role for source, _ in passes)
         limit = self.limits.nfe
-        if limit is not None and sum(self.nfe.values()) + query.evaluations > limit:
+        if limit is not None and sum(self.nfe.values()) + self._cost.total() > limit:
             raise RuntimeError(
                 f"used up its {limit} network evaluations per image without ending; ask for fewer steps, "
                 "or raise the limit"
@@ -182,6 +203,15 @@ class Cell:
         assert self.levels is not None
         while self.step < self.steps and self.levels[self.step].log_snr < query.level.log_snr:
             self.step += 1
+
+    def _active_controls(self, query: Query | ClassQuery) -> tuple[Control, ...]:
+        """Where a query stands is told by its level, so that going up the levels makes no difference."""
+        if isinstance(query, ClassQuery) or not query.controls:
+            return ()
+        assert self.levels is not None
+        passed = sum(level.log_snr < query.level.log_snr for level in self.levels[:-1])
+        step = min(passed, self.steps - 1)
+        return tuple(control for control in query.controls if control.is_active(step, self.steps))
 
     def _checked_samples(self, samples: Any) -> torch.Tensor:
         expected = (len(self.seeds), *self.model.shape)
@@ -203,6 +233,11 @@ class Cell:
                 SystemExit,
             ) as error:  # a plugin's clean-up must not undo what the cell has reached
                 self.traceback += "".join(traceback.format_exception(error))
+
+
+def weighted(query: Query | ClassQuery) -> list[str]:
+    """The conditions of a query that have weight, which are those that the network is asked about."""
+    return [] if isinstance(query, ClassQuery) else [name for name, w in query.terms.items() if w != 0]
 
 
 def required_roles(sampler: Sampler, conditioners: Sequence[Conditioner]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The command line: `python -m zoo compare | invert | interpolate | annotate | plugins | models | claims | train`."""
+"""The command line: `python -m zoo compare | invert | interpolate | annotate | example | plugins | models | …`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-from zoo.commands import annotate, claims, compare, latents, listing, train
+from zoo.commands import annotate, claims, compare, example, latents, listing, train
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +35,7 @@ def _parser(argv: Sequence[str] | None) -> argparse.ArgumentParser:
     compare.add(commands)
     latents.add(commands)
     annotate.add(commands)
+    example.add(commands)
     listing.add(commands)
     claims.add(commands)
     train.add(commands, sys.argv[1:] if argv is None else argv)

@@ -7,6 +7,7 @@ pictures from the page, the command line, a notebook and another machine, up to 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from zoo.method import Method, Part
 from zoo.metric import NoScore, Score
 from zoo.model import Model
 from zoo.noise import MAX_SEED
+from zoo.pictures import beside
 from zoo.planning import load_model, plan, resolve_metrics
 from zoo.registry import Registry, default_registry
 
@@ -80,6 +82,7 @@ class Comparison(BaseModel):
             each after a warm-up.
         metrics: what scores the cells once all are done, in one line each, such as `frechet`.
         record: what it was run with (versions, device, hashes); written beside results, ignored when run again.
+        pictures: PNG by the name that methods call it, see `zoo.pictures`; no part of the JSON, files beside it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -94,6 +97,18 @@ class Comparison(BaseModel):
     timing: Literal["shared", "alone"] = "shared"
     metrics: tuple[MetricLine, ...] = Field((), max_length=MAX_CELLS)
     record: dict[str, Any] | None = None
+    pictures: Mapping[str, bytes] = Field({}, exclude=True, repr=False)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Comparison:
+        """A saved comparison.json, with the pictures beside it.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is no comparison.
+        """
+        saved = cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
+        return saved.model_copy(update={"pictures": beside(path, [str(line) for line in saved.cells])})
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,7 @@ class CellResult:
         noise: hash of the start noise; equal hashes started from the same noise.
         error, traceback: what went wrong.
         metrics: scores by name, or why there is none; empty before, and for cells that are not done.
+        maps: what its control networks got, (3, H, W) within [0, 1], by name, such as "canny".
     """
 
     method: str
@@ -122,6 +138,7 @@ class CellResult:
     error: str = ""
     traceback: str = ""
     metrics: Mapping[str, Score | NoScore] = field(default_factory=dict)
+    maps: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON part: everything but pictures."""
@@ -258,7 +275,7 @@ def stream(
             results.append(CellResult(str(method), "na", error=cell))
             yield Event("na", index, 0, 0, results[-1])
         else:
-            results.append(CellResult(str(method), "queued"))
+            results.append(CellResult(str(method), "queued", maps=_named_maps(cell)))
     cells = {i: cell for i, cell in enumerate(planned) if not isinstance(cell, str)}
     groups = [cells] if comparison.timing == "shared" else [{i: cell} for i, cell in cells.items()]
     for group in groups:
@@ -301,6 +318,18 @@ def _event(index: int, cell: Cell, model: Model, method: str) -> Event:
         noise=cell.noise_hash,
         error=cell.error,
         traceback=cell.traceback,
+        maps=_named_maps(cell),
     )
     kind: Any = "progress" if status == "running" else status
     return Event(kind, index, cell.step, cell.steps, result, preview)
+
+
+def _named_maps(cell: Cell) -> dict[str, torch.Tensor]:
+    """Its control maps by their network's name; of several of one network, the later ones are numbered."""
+    named: dict[str, torch.Tensor] = {}
+    counts: Counter[str] = Counter()
+    for source, pixels in cell.maps.items():
+        name = source.role.removeprefix("control/")
+        counts[name] += 1
+        named[name if counts[name] == 1 else f"{name}-{counts[name]}"] = pixels
+    return named

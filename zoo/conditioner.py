@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.prediction import Prediction
-from zoo.sampler import ClassQuery, Parameters, Queries, Query
+from zoo.sampler import ClassQuery, Control, Parameters, Queries, Query
 
 if TYPE_CHECKING:
     from zoo.model import Model
@@ -26,6 +26,10 @@ class Conditioner:
 
     def requires(self) -> tuple[str, ...]:
         """The roles of the networks that it asks besides the sampler's own."""
+        return ()
+
+    def controls(self) -> tuple[Control, ...]:
+        """The controls that it adds to queries; their maps are made before anything runs."""
         return ()
 
     def check(self, model: Model, conditions: Mapping[str, str]) -> None:

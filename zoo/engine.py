@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from zoo.cell import Cell, required_roles
-from zoo.model import Classifier, Model, Network
+from zoo.cell import Cell, required_roles, weighted
+from zoo.model import Classifier, ControlNetwork, Model, Network
 from zoo.prediction import Prediction, to_eps, to_x0
+from zoo.residuals import ControlAsk, control_residuals
 from zoo.sampler import PROMPT, ClassQuery, Query
 from zoo.schedule import Level
 
@@ -66,7 +67,7 @@ class Engine:
             try:
                 for role in required_roles(cell.sampler, cell.conditioners):
                     cell.model.network(role, self.place(cell.model), self.dtype)
-                for text in cell.conditions.values():
+                for text in [*cell.conditions.values(), *([""] if cell.maps else [])]:
                     self._condition(cell.model, text)
             except (Exception, SystemExit) as error:
                 cell.fail(error)
@@ -78,7 +79,7 @@ class Engine:
     def warm_up(self, cells: Sequence[Cell]) -> None:
         """Load the networks and rehearse up to the first prediction, so that "time alone" does not pay for loading."""
         rehearsal = [
-            Cell(c.model, c.sampler, c.conditioners, c.conditions, c.seeds, c.limits, c.start_state)
+            Cell(c.model, c.sampler, c.conditioners, c.conditions, c.seeds, c.limits, c.start_state, c.maps)
             for c in cells
         ]
         self.start(rehearsal)
@@ -112,15 +113,21 @@ class Engine:
         for cell in cells:
             query = _query(cell)
             x, level = _as_the_network_sees(model, network, query)
-            weights.append([weight for weight in query.terms.values() if weight != 0])
-            for name, weight in query.terms.items():
-                if weight != 0:
-                    states.append(x)
-                    times.extend([level.t] * len(x))
-                    conditions.extend([self._condition(model, cell.conditions[name])] * len(x))
+            weights.append([query.terms[name] for name in weighted(query)])
+            for name in weighted(query):
+                states.append(x)
+                times.extend([level.t] * len(x))
+                conditions.extend([self._condition(model, cell.conditions[name])] * len(x))
         rows = torch.cat(states)
         t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
-        output = self._in_micro_batches(rows, lambda part: network(rows[part], t[part], conditions[part]))
+        residuals, extra = control_residuals(cells, self._ask_control)
+
+        def answer(part: slice) -> torch.Tensor:
+            added = [[r[part] for r in residuals]] if residuals else []
+            answered: torch.Tensor = network(rows[part], t[part], conditions[part], *added)
+            return answered
+
+        output = self._in_micro_batches(rows, answer)
         if output.shape != rows.shape:
             raise ValueError(f"the network answered {tuple(output.shape)} to rows {tuple(rows.shape)}")
         predictions = []
@@ -130,10 +137,35 @@ class Engine:
             outputs = [output[first + i * n : first + (i + 1) * n] for i in range(len(ws))]
             first += len(ws) * n
             predictions.append(_prediction(model, network, _query(cell), outputs, ws))
-        share = (time.perf_counter() - started) / len(times)
+        share = (time.perf_counter() - started - sum(extra)) / len(times)
         return [
-            (p, share * len(ws) * len(c.seeds)) for p, ws, c in zip(predictions, weights, cells, strict=True)
+            (p, share * len(ws) * len(c.seeds) + more)
+            for p, ws, c, more in zip(predictions, weights, cells, extra, strict=True)
         ]
+
+    def _ask_control(self, role: str, asks: Sequence[ControlAsk]) -> list[torch.Tensor]:
+        """The residuals of one control network, (rows, …) each, for all that it is asked."""
+        model = asks[0].cell.model
+        network: ControlNetwork = model.network(role, self.place(model), self.dtype)
+        states, times, conditions, maps = [], [], [], []
+        for ask in asks:
+            x, level = _as_the_network_sees(model, network, _query(ask.cell))
+            states.append(x)
+            times.extend([level.t] * len(x))
+            conditions.extend([self._condition(model, ask.text)] * len(x))
+            maps.append(ask.cell.maps[ask.control.source].to(x).expand(len(x), -1, -1, -1))
+        rows, pictures = torch.cat(states), torch.cat(maps)
+        t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
+        shapes: list[torch.Size] = []
+
+        def answer(part: slice) -> torch.Tensor:
+            residuals = network(rows[part], t[part], conditions[part], pictures[part])
+            shapes[:] = [residual.shape[1:] for residual in residuals]
+            return torch.cat([residual.flatten(1) for residual in residuals], 1)
+
+        flat = self._in_micro_batches(rows, answer)
+        parts = torch.split(flat, [shape.numel() for shape in shapes], 1)
+        return [part.view(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def _ask_classifier(self, cells: Sequence[Cell]) -> list[tuple[torch.Tensor, float]]:
         """∇_x log p(target | x) per cell, and the seconds it cost: the cell's share of the batch's rows."""
@@ -259,7 +291,7 @@ def class_gradient(
         return torch.autograd.grad(log_p.gather(1, targets[:, None]).sum(), x)[0]
 
 
-def network_level(model: Model, network: Network | Classifier, level: Level) -> Level:
+def network_level(model: Model, network: Network | Classifier | ControlNetwork, level: Level) -> Level:
     """The same log-SNR in the scaling and time of the network's own schedule.
 
     Raises:
@@ -293,7 +325,7 @@ def _projected(model: Model, query: Query, x0: torch.Tensor) -> Prediction:
 
 
 def _as_the_network_sees(
-    model: Model, network: Network | Classifier, query: Query | ClassQuery
+    model: Model, network: Network | Classifier | ControlNetwork, query: Query | ClassQuery
 ) -> tuple[torch.Tensor, Level]:
     """The query's state and level in the scaling and time of the network's own schedule."""
     level = network_level(model, network, query.level)

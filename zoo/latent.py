@@ -403,6 +403,8 @@ def _prepare(
             f"{str(method)!r} draws noise on the way, so its pictures do not follow from the start noise alone; "
             "use a deterministic method, such as 'ddim steps=20'"
         )
+    if any(conditioner.controls() for conditioner in conditioners):
+        raise ValueError(f"{str(method)!r} follows a picture, which only a comparison can")
     found = load_model(model, registry)
     if reason := impossible(found, sampler, conditioners, conditions):
         raise ValueError(f"{str(method)!r} is not possible on {model}: {reason}")

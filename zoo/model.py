@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from zoo.prediction import clip, dynamic_threshold
@@ -29,10 +30,50 @@ class Network(Protocol):
             t: its name for the level of each row, (rows,).
             conditions: one per row, as `Model.condition` made them.
 
+        Where some row is controlled, a fourth argument follows: what the model's control networks add, as they gave
+        it, 0 in all other rows. A network of a model without control networks need not take it.
+
         Returns:
             The raw output, (rows, *shape).
         """
         ...
+
+
+class ControlNetwork(Protocol):
+    """A network that reads a control map beside the state, and says what is to be added inside another network."""
+
+    schedule: Schedule
+
+    def __call__(
+        self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[Any], maps: torch.Tensor
+    ) -> Sequence[torch.Tensor]:
+        """Answer a batch.
+
+        Args:
+            x: states, (rows, *shape), in this network's scaling.
+            t: its name for the level of each row, (rows,).
+            conditions: one per row, as `Model.condition` made them.
+            maps: control maps, (rows, 3, H, W) within [0, 1].
+
+        Returns:
+            One tensor, (rows, …), for each place where something is added.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ControlFacts:
+    """What is to be known of a control network before it is loaded.
+
+    Attributes:
+        annotator: what makes the maps that it was trained on, in one line such as "canny low=100"; "" if nothing
+            makes them from a picture, so that they must be given.
+        reads_prompt: whether its residuals depend on the prompt. If not, it is given the empty one, and one pass
+            serves all conditions of a query.
+    """
+
+    annotator: str
+    reads_prompt: bool
 
 
 class Classifier(Protocol):
@@ -118,6 +159,14 @@ class Model(ABC):
         if named is None:
             raise ValueError(f"the prompt {prompt!r} names no class, and no target is given; {known}")
         return named
+
+    def control(self, role: str) -> ControlFacts:
+        """What a control network needs, known without loading it.
+
+        Raises:
+            LookupError: the role is no control network.
+        """
+        raise LookupError(f"{self.name} has no control network {role!r}")
 
     def notices(self, text: str) -> list[str]:
         """What the person should know about this prompt, such as words the model does not understand."""

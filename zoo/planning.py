@@ -16,11 +16,14 @@ from zoo.hookspecs import Spec
 from zoo.method import Method, Part
 from zoo.metric import Metric, NoScore
 from zoo.model import Model
+from zoo.pictures import control_map
 from zoo.prediction import check_determines_x0
 from zoo.registry import Registry, UnknownName
-from zoo.sampler import NEGATIVE, PROMPT, Sampler
+from zoo.sampler import NEGATIVE, PROMPT, Sampler, Source
 
 if TYPE_CHECKING:
+    import torch
+
     from zoo.cell import Cell, Limits
     from zoo.comparison import Comparison
 
@@ -36,11 +39,32 @@ def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cel
     methods = [resolve(method, registry) for method in comparison.cells]
     model = load_model(comparison.model, registry)
     conditions = {PROMPT: comparison.prompt, NEGATIVE: comparison.negative}
-    return [
-        impossible(model, sampler, conditioners, conditions)
-        or Cell(model, sampler, conditioners, conditions, comparison.seeds, limits)
-        for sampler, conditioners in methods
-    ]
+    planned: list[Cell | str] = []
+    for sampler, conditioners in methods:
+        reason = impossible(model, sampler, conditioners, conditions)
+        maps: dict[Source, torch.Tensor] = {}
+        try:
+            if not reason:
+                maps = control_maps(model, conditioners, comparison.pictures, registry)
+        except ValueError as error:
+            reason = str(error)
+        except Exception as error:  # an annotator's own code ran
+            reason = f"{type(error).__name__}: {error}"
+        cell = Cell(model, sampler, conditioners, conditions, comparison.seeds, limits, maps=maps)
+        planned.append(reason or cell)
+    return planned
+
+
+def control_maps(
+    model: Model, conditioners: Sequence[Conditioner], pictures: Mapping[str, bytes], registry: Registry
+) -> dict[Source, torch.Tensor]:
+    """What the control networks of a method get, by its source.
+
+    Raises:
+        ValueError: a picture is missing or damaged, or cannot be annotated.
+    """
+    controls = {control.source: control for c in conditioners for control in c.controls()}
+    return {source: control_map(model, control, pictures, registry) for source, control in controls.items()}
 
 
 def resolve(method: Method, registry: Registry) -> tuple[Sampler, list[Conditioner]]:
@@ -127,7 +151,7 @@ def load_model(name: str, registry: Registry) -> Model:
     """
     if name.startswith("folder:"):
         path = Path(name.removeprefix("folder:"))
-        weights = [*path.glob("*/*.safetensors"), *path.glob("distilled/*/*.safetensors")]
+        weights = [*path.glob("*/*.safetensors"), *path.glob("*/*/*.safetensors")]
         newest = max((p.stat().st_mtime_ns for p in weights), default=0)
         with _building:
             return _folder_model(path, newest)

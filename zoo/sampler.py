@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +17,47 @@ if TYPE_CHECKING:
 
 PROMPT, NEGATIVE = "prompt", "negative"
 """Names of the two conditions that every comparison has."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """A picture that the answer is to follow: a control network's residuals are added inside the network asked.
+
+    Attributes:
+        role: the control network, such as "control/canny".
+        picture: its name among the comparison's pictures.
+        is_map: whether it is a control map already; if not, the annotator whose maps the network knows makes one.
+        scale: what the residuals are multiplied by; 0 costs nothing. Those of several controls add up.
+        start, end: the shares of the steps between which it is active: in step i = 0 … N−1 of N where
+            start ≤ i/N and (i+1)/N ≤ end.
+
+    References:
+        Zhang, Rao, Agrawala 2023, arXiv:2302.05543.
+    """
+
+    role: str
+    picture: str
+    is_map: bool = False
+    scale: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    @property
+    def source(self) -> Source:
+        """What decides the map that its network gets."""
+        return Source(self.role, self.picture, self.is_map)
+
+    def is_active(self, step: int, steps: int) -> bool:
+        """Whether it counts in this step, from 0, of so many."""
+        return self.scale != 0 and self.start <= step / steps and (step + 1) / steps <= self.end
+
+
+class Source(NamedTuple):
+    """Where a control map comes from: a picture, for a network, made by its annotator or taken as it is."""
+
+    role: str
+    picture: str
+    is_map: bool
 
 
 @dataclass(frozen=True)
@@ -33,6 +74,7 @@ class Query:
             at all ("none"), or by dynamic thresholding at this percentile (a number).
         guidance: Σ scale · ∇ log p(y | x_t), like x, or 0. The reply's x0 is moved by sigma²/alpha times it before
             it is kept within the range, which is eps − sigma · guidance (Dhariwal & Nichol 2021, arXiv:2105.05233).
+        controls: pictures to follow, under every condition alike.
     """
 
     x: torch.Tensor
@@ -41,10 +83,11 @@ class Query:
     terms: Mapping[str, float] = field(default_factory=lambda: {PROMPT: 1.0})
     threshold: Literal["model", "none"] | float = "model"
     guidance: torch.Tensor | float = 0.0
+    controls: tuple[Control, ...] = ()
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations per image that it costs: one for each condition that has weight."""
+        """Evaluations per image of the network asked: one for each condition that has weight."""
         return sum(1 for weight in self.terms.values() if weight != 0)
 
 

@@ -81,7 +81,10 @@ def _solve(
     key = tuple((type(c), c.params.model_dump_json()) for c in cell.conditioners)
     if key not in solutions:
         conditioners = [type(c)(c.params) for c in cell.conditioners]  # afresh: some may keep a state
-        fine = Cell(cell.model, FineSolution(), conditioners, cell.conditions, cell.seeds, Limits(nfe=None))
+        limits = Limits(nfe=None)
+        fine = Cell(
+            cell.model, FineSolution(), conditioners, cell.conditions, cell.seeds, limits, maps=cell.maps
+        )
         for _ in drive(engine, [fine], cancelled):
             pass
         solutions[key] = fine

@@ -1,7 +1,8 @@
 """Finished work, on disk: every cell the moment it is done, every file whole or not there.
 
-grid.png is the sheet, all cells labelled; cells/NN/SEED.png are the pictures themselves; comparison.json is
-everything needed to run it again; results.json tells the state, cost and error of each cell.
+grid.png is the sheet, all cells labelled; cells/NN/SEED.png are the pictures themselves, cells/NN/map-NAME.png what
+control networks got; comparison.json, with the pictures in pictures/, is everything needed to run it again;
+results.json tells the state, cost and error of each cell.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from zoo.pictures import FOLDER as PICTURES
 
 if TYPE_CHECKING:
     import torch
@@ -48,8 +51,12 @@ class Store:
             self.folder / "results.json",
             self.folder / "grid.png",
             *self.folder.glob("cells/*/*.png"),
+            *self.folder.glob(f"{PICTURES}/*.png"),
         ):
             old.unlink(missing_ok=True)  # of an earlier comparison, which this one replaces
+        for name, data in comparison.pictures.items():
+            (self.folder / PICTURES).mkdir(exist_ok=True)
+            _write_bytes(self.folder / PICTURES / f"{name}.png", data)
         self._write_comparison()
 
     def add(self, index: int, cell: CellResult) -> None:
@@ -61,6 +68,8 @@ class Store:
         for seed, image in zip(self.comparison.seeds, cell.images, strict=True):
             data = png(to_pil(image), self.comparison, {"method": cell.method, "seed": str(seed)})
             _write_bytes(folder / f"{seed}.png", data)
+        for name, pixels in cell.maps.items():
+            _write_bytes(folder / f"map-{name}.png", png(to_pil(pixels * 2 - 1)))
 
     def finish(self, result: ComparisonResult) -> None:
         """Write the sheet, the results, and the comparison again, now with its record."""

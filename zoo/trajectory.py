@@ -195,7 +195,13 @@ def _fine_solutions(cells: Sequence[Cell]) -> dict[Any, Cell]:
             continue
         conditioners = [type(c)(c.params) for c in cell.conditioners[1:]]  # afresh: some may keep a state
         solved[_guidance(cell.conditioners)] = Cell(
-            cell.model, FineSolution(), conditioners, cell.conditions, cell.seeds, Limits(nfe=None)
+            cell.model,
+            FineSolution(),
+            conditioners,
+            cell.conditions,
+            cell.seeds,
+            Limits(nfe=None),
+            maps=cell.maps,
         )
     return solved
 

@@ -3,12 +3,13 @@ from typing import Any
 
 import pytest
 
+from tests.small_model import save_small_model
 from tests.ui.browser import Server, chromium, page_server
 
 PLUGIN = '''
-"""One that fails, one that is slow."""
+"""A sampler that fails, one that is slow, and a model that can be controlled."""
 import time
-from zoo import Query, Sampler, SamplerSpec, Field, hookimpl
+from zoo import ModelSpec, Query, Sampler, SamplerSpec, Field, hookimpl
 ZOO_API = 1
 
 class Failing(Sampler):
@@ -28,13 +29,22 @@ class Slow(Sampler):
 @hookimpl
 def register_samplers():
     return [SamplerSpec("failing", Failing, title="Failing"), SamplerSpec("slow", Slow, title="Slow")]
+
+def build():
+    from zoo.models.tinyworld import TextToPixels
+    return TextToPixels(FOLDER, "odd/small", "Small")
+
+@hookimpl
+def register_models():
+    return [ModelSpec("small", build, title="Small, with ControlNets")]
 '''
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("plugins")
-    (folder / "odd.py").write_text(PLUGIN)
+    small = save_small_model(tmp_path_factory.mktemp("models") / "small")
+    (folder / "odd.py").write_text(PLUGIN.replace("FOLDER", repr(str(small))))
     (folder / "damaged.py").write_text("ZOO_API = 1\nimport no_such_library\n")
     with page_server("--device", "cpu", "--plugins-dir", str(folder)) as running:
         yield running

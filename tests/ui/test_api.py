@@ -1,5 +1,6 @@
 """The public API, over HTTP."""
 
+import base64
 import re
 import socket
 import subprocess
@@ -7,11 +8,14 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from PIL import Image
 
 from tests.ui.browser import ROOT
+from zoo.pictures import admit
 
 ASK: dict[str, Any] = {"model": "gaussian", "prompt": "dawn", "negative": "", "seeds": "0..1"}
 
@@ -43,6 +47,16 @@ def test_cells_are_scored_when_asked(client):
     assert list(scores[1]) == ["absent"]
 
 
+def test_pictures_are_sent_with_the_methods_that_follow_them(client, tmp_path):
+    picture = tmp_path / "mine.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 20, 3), np.uint8)).save(picture)
+    uri = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    asked = {**ASK, "model": "odd/small", "methods": ["ddim steps=2 | controlnet image=mine"]}
+    (cell,) = client.predict(**asked, pictures={"mine": uri}, api_name="/compare")["cells"]
+    assert (cell["status"], cell["nfe"]) == ("done", {"denoiser": 2, "control/canny": 2})
+    assert cell["method"] == f"ddim steps=2 | controlnet image={admit(picture)[0]}"
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -50,6 +64,7 @@ def test_cells_are_scored_when_asked(client):
         ({"methods": ["nope"]}, "no sampler"),
         ({"methods": ["ddim"], "metrics": ["nope"]}, "no metric"),
         ({"methods": ["ddim"], "model": "folder:/etc"}, "no model"),
+        ({"methods": ["ddim | controlnet image=/etc/hostname"]}, "was not sent"),
         ({"methods": ["ddim steps=1000"], "seeds": "0..255"}, "the page stops at"),
     ],
 )

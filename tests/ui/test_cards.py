@@ -1,7 +1,10 @@
+import base64
+import io
 from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from zoo import NoScore, Score
 from zoo.comparison import CellResult, Event
@@ -94,3 +97,15 @@ def test_a_cell_that_cannot_be_says_why():
     text = cards.card("X", replace(RESULT, status="na", error="needs the network consistency"), [0], "shared")
     assert "N/A" in text
     assert "needs the network consistency" in text
+
+
+def test_what_a_control_network_got_is_shown():
+    control = torch.zeros(3, 4, 4)
+    control[0] = 1.0
+    result = replace(RESULT, status="done", maps={SCRIPT: control})
+    text = cards.card("title", result, [0], "shared", pictures=torch.zeros(1, 3, 4, 4))
+    assert "<script" not in text
+    assert text.count("<figure>") == 2 and text.count("<img") == 2
+    uri = text.partition('src="data:image/png;base64,')[2].partition('"')[0]
+    picture = Image.open(io.BytesIO(base64.b64decode(uri)))
+    assert picture.size == (4, 4) and picture.getpixel((0, 0)) == (255, 0, 0)

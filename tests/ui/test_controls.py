@@ -5,6 +5,7 @@ import gradio as gr
 import pytest
 from pydantic import BaseModel, Field
 
+from zoo.pictures import PictureName
 from zoo.registry import Registry
 from zoo.ui import methods
 from zoo.ui.controls import control
@@ -76,3 +77,12 @@ def test_every_parameter_of_the_built_ins_gets_a_control():
     for spec in [*registry.samplers.values(), *registry.conditioners.values()]:
         for name, field in methods.fields(spec).items():
             assert control(name, field, field.get_default()).label
+
+
+def test_a_picture_is_uploaded():
+    class Controlled(BaseModel):
+        image: PictureName = Field("", title="Picture", description="what to follow")
+
+    made = control("image", Controlled.model_fields["image"], "")
+    assert isinstance(made, gr.File)
+    assert made.label == "Picture: what to follow"

@@ -62,3 +62,8 @@ def test_only_ticked_lines_within_the_list_are_chosen():
 )
 def test_values_are_written_as_people_write_them(value, text):
     assert methods.written(value) == text
+
+
+def test_a_title_names_no_picture(registry):
+    line = "ddim steps=5 | controlnet annotator=pose image=0123456789abcdef"
+    assert methods.title(line, registry) == "DDIM, 5 steps + ControlNet, control pose"

@@ -8,7 +8,11 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from zoo.pictures import admit
 
 WAIT = 240_000
 """Milliseconds; much more than an idle machine needs."""
@@ -186,6 +190,30 @@ def test_controls_write_the_line_and_the_line_sets_the_controls(page):
     assert line.input_value() == "ddpm steps=9 variance=large"
     page.click("#add-method")
     page.wait_for_selector("#method-5")
+
+
+def test_a_picture_is_uploaded_and_what_the_network_got_is_shown(page, tmp_path):
+    picture = tmp_path / "mine.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 20, 3), np.uint8)).save(picture)
+    choose_model(page, "Small")
+    for number in (2, 3, 4):
+        page.locator(f"#method-{number} .zoo-tick input").uncheck()
+    write_line(page, 1, "ddim steps=2 | controlnet scale=0.5")
+    page.click("#method-1 .zoo-adjust")
+    page.locator("#method-1 .zoo-controls input[type=file]").set_input_files(picture)
+    name, _ = admit(picture)
+    page.wait_for_function(
+        "expected => document.querySelector('#method-1 .zoo-text input').value == expected",
+        arg=f"ddim steps=2 | controlnet scale=0.5 image={name}",
+    )
+    page.click("#compare")
+    ended(page, done=1)
+    assert "4 NFE" in page.inner_text(".zoo-cell")
+    assert page.locator(".zoo-cell figcaption").all_inner_texts() == ["control: canny", "seed 0"]
+    with page.expect_download() as download:
+        page.click("#download")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert {f"pictures/{name}.png", "cells/00/map-canny.png"} <= set(archive.namelist())
 
 
 def test_the_plugins_tab_shows_the_damaged_one(page):

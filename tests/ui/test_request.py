@@ -1,7 +1,13 @@
-import pytest
+import base64
+import io
+import re
 
+import pytest
+from PIL import Image
+
+from zoo.pictures import admit
 from zoo.registry import Registry
-from zoo.ui.request import BUDGET, MAX_METHODS, comparison_from, limits_for
+from zoo.ui.request import BUDGET, MAX_METHODS, comparison_from, limits_for, uploaded
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +78,44 @@ def test_larger_pictures_cost_more(registry):
     methods = ["ddim steps=1000"]
     small = limits_for(ask(registry, model="mixture", prompt="", seeds="0..39", methods=methods), registry)
     assert small.nfe == BUDGET // 40
+
+
+def data_uri(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def test_uploads_are_named_by_their_content_and_kept_where_they_are_used(registry):
+    red, blue = (Image.new("RGB", (9, 7), colour) for colour in ("red", "blue"))
+    lines = ["ddim steps=5", "ddim | controlnet annotator=canny image=mine"]
+    methods, known = uploaded(lines, {"mine": data_uri(red), "unused": data_uri(blue)}, registry)
+    name, png = admit(red)
+    assert methods == ["ddim steps=5", f"ddim | controlnet annotator=canny image={name}"]
+    assert known == {name: png}
+    other = dict([admit(blue)])
+    comparison = ask(registry, methods=methods, pictures=known | other)
+    assert comparison.pictures == {name: png}
+    assert "pictures" not in comparison.model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("other", "The picture 'other' was not sent; there are: mine."),
+        ("/etc/hostname", "The picture '/etc/hostname' was not sent"),
+        ("mine", "cannot be read as a picture"),
+    ],
+)
+def test_an_upload_that_cannot_be_used_is_named(registry, image, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        uploaded([f"ddim | controlnet image={image}"], {"mine": "data:image/png;base64,AAAA"}, registry)
+    with pytest.raises(ValueError, match="no data URI"):
+        uploaded(["ddim | controlnet image=mine"], {"mine": "data:image/png;base64,?"}, registry)
+
+
+def test_each_conditioner_counts_in_the_budget(registry):
+    with pytest.raises(ValueError, match="about 3000 network evaluations"):
+        limits_for(
+            ask(registry, methods=["ddim steps=1000 | cfg | cfg"], seeds="0..255", prompt="dawn"), registry
+        )

@@ -17,6 +17,7 @@ BUILTINS: tuple[str, ...] = (
     "diffusers_schedulers",
     "classifier_free_guidance",
     "classifier_guidance",
+    "controlnet",
     "metrics",
     "annotators_opencv",
     "annotators_controlnet_aux",

@@ -2,17 +2,16 @@
 
 The pictures of a point come in blocks, one a seed, and a block in batches of `BATCH`: the unit that is drawn, scored
 and stored, so that a run that was interrupted goes on where it was. All points see the same prompts and the same start
-noise, so two of them can be compared block by block.
+noise, so two of them can be compared prompt by prompt. Prompts fall into `PARTS` groups a block, of equal size.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,9 @@ from zoo.cell import Cell, Limits, required_roles
 from zoo.data.tinyworld import Attributes, caption, draw_attributes, render
 from zoo.engine import Engine, drive
 from zoo.method import Method
+from zoo.metrics import features as feature_network
 from zoo.metrics.features import HEADS, load_features
-from zoo.models.tinyworld import TextToPixels
+from zoo.models.tinyworld import TextToPixels, weights_fingerprint
 from zoo.planning import impossible, resolve
 from zoo.registry import Registry
 from zoo.sampler import NEGATIVE, PROMPT
@@ -33,8 +33,11 @@ from zoo.sampler import NEGATIVE, PROMPT
 BATCH = 64
 """Pictures of a batch: two of each of its prompts, for the diversity within a prompt."""
 
-REFERENCE = 4096
-"""Real pictures that every point's distance is measured to."""
+PARTS = 4
+"""Groups of prompts in a block: what the jackknife leaves out one after the other."""
+
+REAL = 20
+"""Real pictures of each prompt: of what it does not name, size and place among it, each has its own."""
 
 
 class Impossible(ValueError):
@@ -42,31 +45,20 @@ class Impossible(ValueError):
 
 
 @dataclass(frozen=True)
-class Block:
-    """The pictures of one seed, as the feature network sees them.
+class Drawn:
+    """The pictures of a point, as the feature network sees them, in G groups of prompts.
 
     Attributes:
-        features: (n, d) float32, pictures 2i and 2i + 1 of the same prompt.
-        right: (n, 3) bool, whether the asked kind, colour and scene were found.
+        features: (G, n, d) float32, pictures 2i and 2i + 1 of a group of the same prompt.
+        right: (G, n, 3) bool, whether the asked kind, colour and scene were found.
         nfe: network evaluations per picture, all roles.
-        seconds: of the fused run, per picture.
+        seconds: of the fused run, per picture; the median batch's.
     """
 
     features: torch.Tensor
     right: torch.Tensor
     nfe: int
     seconds: float
-
-    @functools.cached_property
-    def accuracy(self) -> float:
-        """Share of pictures that show the asked kind."""
-        return float(self.right[:, 0].float().mean())
-
-    @functools.cached_property
-    def diversity(self) -> float:
-        """Mean cosine distance, in features, of two pictures of the same prompt."""
-        likeness = torch.nn.functional.cosine_similarity(self.features[0::2], self.features[1::2])
-        return float(1 - likeness.mean())
 
 
 class Points:
@@ -78,25 +70,24 @@ class Points:
         engine: what draws.
         folder: where measurements are kept.
         blocks: how many seeds.
-        batches: of `BATCH` pictures, in each block.
     """
 
     def __init__(
-        self, model: TextToPixels, registry: Registry, engine: Engine, folder: Path, blocks: int, batches: int
+        self, model: TextToPixels, registry: Registry, engine: Engine, folder: Path, blocks: int
     ) -> None:
         self.model, self.registry, self.engine = model, registry, engine
-        self.folder, self.blocks, self.batches = folder, blocks, batches
+        self.folder, self.blocks = folder, blocks
 
-    @property
-    def pictures(self) -> int:
-        """Of one point, all blocks together."""
-        return self.blocks * self.batches * BATCH
+    def has(self, line: str, block: int, batch: int) -> bool:
+        """Whether this batch of a method has been measured."""
+        return self._path(line, block, batch).is_file()
 
-    def missing(self, line: str) -> Iterator[tuple[int, int]]:
-        """(block, batch) of a method that have not been measured yet."""
-        for block, batch in itertools.product(range(self.blocks), range(self.batches)):
-            if not self._path(line, block, batch).is_file():
-                yield block, batch
+    def batches(self, line: str) -> int:
+        """How many batches every block of a method has, counted from the first without a gap."""
+        count = 0
+        while all(self.has(line, block, count) for block in range(self.blocks)):
+            count += 1
+        return count
 
     def measure(self, line: str, block: int, batch: int) -> None:
         """Draw and score one batch, and keep what was found.
@@ -124,33 +115,47 @@ class Points:
             [self.model.pictures(cell.samples) for cell in cells if cell.samples is not None]
         )
         seconds = sum(cell.seconds for cell in cells) / BATCH
-        _write(self._path(line, block, batch), *score(pictures, asked), sum(cells[0].nfe.values()), seconds)
+        features, right = score(pictures, asked)
+        facts = {"nfe": str(sum(cells[0].nfe.values())), "seconds": repr(seconds)}
+        _write(self._path(line, block, batch), {"features": features, "right": right}, facts)
 
-    def blocks_of(self, line: str) -> list[Block]:
-        """The measured blocks of a method.
+    def read(self, line: str, batches: int) -> Drawn:
+        """The first batches of a method.
 
         Raises:
             FileNotFoundError: not all of them have been measured.
         """
-        return [
-            _join([self._path(line, block, batch) for batch in range(self.batches)])
-            for block in range(self.blocks)
-        ]
+        tensors, facts = [], []
+        for batch in range(batches):
+            for block in range(self.blocks):
+                with safe_open(self._path(line, block, batch), "pt") as file:
+                    tensors.append((file.get_tensor("features"), file.get_tensor("right")))
+                    facts.append(file.metadata())
+        features, right = (self._grouped(part) for part in zip(*tensors, strict=True))
+        seconds = float(np.median([float(fact["seconds"]) for fact in facts]))
+        return Drawn(features, right, int(facts[0]["nfe"]), seconds)
 
-    def real_blocks(self) -> list[Block]:
-        """Real pictures of the same attributes in place of drawn ones: the floor of every distance."""
-        blocks = []
-        for block in range(self.blocks):
-            asked = [a for batch in range(self.batches) for a in asked_for(block, batch)]
-            blocks.append(Block(*score(_real(asked, [3, block]), asked), 0, 0.0))
-        return blocks
+    def real(self, batches: int) -> torch.Tensor:
+        """Features of `REAL` real pictures of each prompt of the first batches, (G, prompts, REAL, d).
 
-    @functools.cached_property
-    def reference(self) -> torch.Tensor:
-        """Features of `REFERENCE` other real pictures, (n, d)."""
-        rng = np.random.default_rng([4])
-        asked = [draw_attributes(rng) for _ in range(REFERENCE)]
-        return score(_real(asked, [5]), asked)[0]
+        They are drawn at the first call and kept beside the points.
+        """
+        found = []
+        for batch in range(batches):
+            for block in range(self.blocks):
+                path = self.folder / f"real-{_seen_by()}" / f"{block}-{batch:03d}.safetensors"
+                if not path.is_file():
+                    _write(path, {"features": _real(block, batch)}, {})
+                with safe_open(path, "pt") as file:
+                    found.append(file.get_tensor("features"))
+        return self._grouped(found)
+
+    def _grouped(self, batches: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What was found batch by batch, all blocks of one before the next, as (G, n, …)."""
+        found = torch.stack(list(batches))
+        count, *rest = found.shape[1:]
+        apart = found.reshape(-1, self.blocks, PARTS, count // PARTS, *rest)
+        return apart.movedim(0, 2).flatten(2, 3).flatten(0, 1)
 
     def _path(self, line: str, block: int, batch: int) -> Path:
         return self.folder / self._name(line) / f"{block}-{batch:03d}.safetensors"
@@ -159,7 +164,7 @@ class Points:
     def _name(self, line: str) -> str:
         """Of a method with the weights that it uses: other weights, other measurements."""
         sampler, conditioners = resolve(Method.parse(line), self.registry)
-        digest = hashlib.sha256(str(Method.parse(line)).encode())
+        digest = hashlib.sha256(f"{Method.parse(line)} {_seen_by()}".encode())
         for role in (*required_roles(sampler, conditioners), "text_encoder"):
             for path in sorted((self.model.folder / role).glob("*.safetensors")):
                 digest.update(path.read_bytes())
@@ -185,29 +190,32 @@ def score(pictures: torch.Tensor, asked: Sequence[Attributes]) -> tuple[torch.Te
     return torch.cat([output.features for output in outputs]), torch.stack(right, 1)
 
 
-def _real(asked: Sequence[Attributes], key: Sequence[int]) -> torch.Tensor:
-    images = [render(a, np.random.default_rng([*key, i])).image for i, a in enumerate(asked)]
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+def _real(block: int, batch: int) -> torch.Tensor:
+    """Features of real pictures that show what the captions of a batch name, (prompts, REAL, d)."""
+    rng = np.random.default_rng([3, block, batch])
+    asked = [
+        replace(draw_attributes(rng), kind=a.kind, colour=a.colour, scene=a.scene)
+        for a in asked_for(block, batch)[::2]
+        for _ in range(REAL)
+    ]
+    images = np.stack([render(attributes, rng).image for attributes in asked])
+    pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    features, _ = score(pictures, asked)
+    return features.reshape(-1, REAL, features.shape[1])
+
+
+@functools.cache
+def _seen_by() -> str:
+    """Which feature network saw the pictures: another one, other measurements."""
+    return weights_fingerprint(feature_network.WEIGHTS, ("",))
 
 
 def _noise_seed(block: int, batch: int, index: int) -> int:
     return (block * 1000 + batch) * BATCH + index
 
 
-def _write(path: Path, features: torch.Tensor, right: torch.Tensor, nfe: int, seconds: float) -> None:
+def _write(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    facts = {"nfe": str(nfe), "seconds": repr(seconds)}
-    save_file({"features": features, "right": right}, fresh, metadata=facts)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, fresh, metadata=facts)
     os.replace(fresh, path)
-
-
-def _join(paths: Sequence[Path]) -> Block:
-    features, right, facts = [], [], []
-    for path in paths:
-        with safe_open(path, "pt") as file:
-            features.append(file.get_tensor("features"))
-            right.append(file.get_tensor("right"))
-            facts.append(file.metadata())
-    seconds = float(np.mean([float(fact["seconds"]) for fact in facts]))
-    return Block(torch.cat(features), torch.cat(right), int(facts[0]["nfe"]), seconds)

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from zoo.claims.claims import Finding, Interval, Margin
 from zoo.claims.run import CurvePoint, Report
+from zoo.claims.speed import BASELINE, FACTOR, Faster, Setting
 
 MARKS = {"holds": "holds", "does not hold": "**does not hold**", "undecided": "undecided"}
 BEGIN, END = "<!-- zoo claims: begin -->", "<!-- zoo claims: end -->"
 
 
 def text(report: Report) -> str:
-    """For the terminal: the verdict of each claim with its margins."""
+    """For the terminal: the verdict of each claim with its margins, and what is faster than DDPM."""
     lines = []
     for finding in report.findings:
-        lines.append(f"{finding.verdict:14s} {finding.claim.kind:5s} {finding.claim.text}")
+        n = f" ({finding.n} pictures each)" if finding.n else ""
+        lines.append(f"{finding.verdict:14s} {finding.claim.kind:5s} {finding.claim.text}{n}")
         if finding.reason:
             lines.append(f"{'':20s} {finding.reason}")
         for margin, interval in zip(finding.claim.margins, finding.margins, strict=False):
             lines.append(f"{'':20s} {margin.text}: margin {_number(interval)}")
-    lines.append(f"{report.pictures} pictures a point in 4 seeds, {report.distance}, {report.device}")
+    if report.speed is not None:
+        lines += ["", _baseline(report.speed)]
+        for title, near, right in _faster(report.speed):
+            lines.append(f"  {title:28s} by distance: {near:45s} by accuracy: {right}")
+    if report.quick:
+        lines += [
+            "",
+            "quick: the claims that 256 paired pictures a method can decide; the full run decides all",
+        ]
+    lines.append(
+        f"4 seeds, Fréchet distance of tinyworld's features above that of real pictures, {report.device}"
+    )
     return "\n".join(lines)
 
 
@@ -44,24 +57,26 @@ def write(report: Report, page: Path) -> None:
 
 def _markdown(report: Report) -> str:
     lines = [
-        f"{report.pictures} pictures a point, 4 seeds, on {report.device}. Distances are {report.distance}s in the "
-        "bundled feature network to 4,096 real pictures, less that of as many real pictures of the same prompts "
-        f"({_number(report.floor)}). A margin is positive where the claim is true; its 95 % interval is over the "
-        "seeds.",
+        f"Measured on {report.device}{', the quick claims only' if report.quick else ''}; n is the number of pictures "
+        "(of samples, where the network is exact) of each method. A margin is positive where the claim is true.",
         "",
-        "| claim | kind | verdict | margins |",
-        "|---|---|---|---|",
+        "| claim | kind | verdict | n | margins |",
+        "|---|---|---|---|---|",
     ]
     for finding in report.findings:
         margins = finding.reason or "; ".join(_margins(finding))
         lines.append(
-            f"| {finding.claim.text} | {finding.claim.kind} | {MARKS[finding.verdict]} | {margins} |"
+            f"| {finding.claim.text} | {finding.claim.kind} | {MARKS[finding.verdict]} | {finding.n or ''} "
+            f"| {_cell(margins)} |"
         )
-    lines += ["", "| method | NFE | seconds | distance | kind found |", "|---|---|---|---|---|"]
+    if report.speed is not None:
+        lines += ["", _baseline(report.speed), "", "| method | by distance | by accuracy |", "|---|---|---|"]
+        lines += [f"| {title} | {near} | {right} |" for title, near, right in _faster(report.speed)]
+    lines += ["", "| method | n | NFE | seconds | distance | kind found |", "|---|---|---|---|---|---|"]
     for points in report.curves.values():
         for p in points:
             lines.append(
-                f"| `{p.line}` | {p.nfe} | {p.seconds:.3f} | {_number(p.distance)} | {p.accuracy.value:.1%} |"
+                f"| `{p.line}` | {p.n} | {p.nfe} | {p.seconds:.3f} | {_number(p.distance)} | {p.accuracy.value:.1%} |"
             )
     lines += [
         "",
@@ -70,6 +85,39 @@ def _markdown(report: Report) -> str:
         "![Distance against seconds](images/quality-time.svg)",
     ]
     return "\n".join(lines)
+
+
+def _baseline(speed: Faster) -> str:
+    """What the table of speeds compares with, and what counts as good enough in it."""
+    base = speed.baseline
+    absent = (
+        ""
+        if speed.complete
+        else f" {BASELINE} has not been measured yet; this is the longest DDPM that has been."
+    )
+    return (
+        f"Pictures per second as a multiple of those of `{base.line}` ({base.n} pictures, {base.nfe} evaluations, "
+        f"{base.seconds:.3g} s each), at the cheapest measured setting whose distance is at most {FACTOR:g} times its "
+        f"own ({speed.distance:.3g}), or whose share of wrong kinds is at most {FACTOR:g} times the upper end of the "
+        f"95 % interval of its own ({speed.error:.2%}).{absent}"
+    )
+
+
+def _faster(speed: Faster) -> Iterator[tuple[str, str, str]]:
+    """(method, by distance, by accuracy)"""
+    for title in speed.by_distance:
+        yield title, _setting(speed.by_distance[title]), _setting(speed.by_accuracy[title])
+
+
+def _setting(setting: Setting) -> str:
+    if setting.point is None:
+        return "none measured is"
+    return f"`{setting.point.line}`: {setting.times:.3g} ×"
+
+
+def _cell(text: str) -> str:
+    """Within a table's cell, where a bar would end it."""
+    return text.replace("|", "\\|")
 
 
 def _margins(finding: Finding) -> list[str]:
@@ -99,7 +147,7 @@ def _plot(report: Report, path: Path, label: str, cost: Callable[[CurvePoint], f
         axes.errorbar(
             [cost(p) for p in shown], values, [below, above], label=title, marker="o", ms=4, capsize=2
         )
-    axes.set(xscale="log", yscale="log", xlabel=label, ylabel=f"{report.distance} above the floor")
+    axes.set(xscale="log", yscale="log", xlabel=label, ylabel="Fréchet distance above the floor")
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)

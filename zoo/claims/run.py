@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from zoo.claims.claims import CLAIMS, CURVES, Claim, Finding, Interval, Value, judge
-from zoo.claims.points import BATCH, Block, Impossible, Points, asked_for
+from zoo.claims.claims import Claim, Finding, Interval, judge
+from zoo.claims.exact import SAMPLES, ExactPoints
+from zoo.claims.measures import Measures
+from zoo.claims.papers import CLAIMS, CURVES
+from zoo.claims.points import BATCH, Impossible, Points, asked_for
+from zoo.claims.speed import Faster, fastest
 from zoo.data.tinyworld import caption
 from zoo.device import resolve_device, resolve_dtype
 from zoo.engine import Engine
 from zoo.method import Method
-from zoo.metrics.distances import frechet_distance, kernel_distance
 from zoo.models.tinyworld import TextToPixels
 from zoo.planning import impossible, load_model, resolve
 from zoo.registry import Registry
 from zoo.sampler import NEGATIVE, PROMPT
 
 BLOCKS = 4
-QUICK_BATCHES, FULL_BATCHES = 1, 8
+QUICK_PICTURES, FULL_PICTURES = BLOCKS * BATCH, 8 * BLOCKS * BATCH
+
+LAST = 500
+"""Steps past which a method takes as long as most others together: measured when all others are."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class CurvePoint:
 
     Attributes:
         line: the method.
+        n: pictures.
         nfe: network evaluations per picture, all roles.
         seconds: per picture, in a fused batch.
         distance: with the floor subtracted.
@@ -39,6 +47,7 @@ class CurvePoint:
     """
 
     line: str
+    n: int
     nfe: int
     seconds: float
     distance: Interval
@@ -52,103 +61,148 @@ class Report:
     Attributes:
         findings: one a claim.
         curves: title → its points.
-        pictures: of a point.
-        distance: which distance it is, in words.
-        floor: the distance of real pictures, not subtracted anywhere but in `findings` and `curves`.
+        speed: the cheapest settings that are about as good as DDPM's longest run.
         device: what it was measured on.
+        quick: whether only the quick claims were measured.
     """
 
     findings: tuple[Finding, ...]
     curves: Mapping[str, Sequence[CurvePoint]]
-    pictures: int
-    distance: str
-    floor: Interval
+    speed: Faster | None
     device: str
+    quick: bool
 
 
-def run(model_name: str, registry: Registry, folder: Path, quick: bool, device: str, bar: bool) -> Report:
-    """Measure what is missing, cheapest methods first, and judge; an interrupt judges what there is.
+def run(
+    model_name: str,
+    registry: Registry,
+    folder: Path,
+    quick: bool,
+    device: str,
+    bar: bool,
+    pictures: int | None = None,
+) -> Report:
+    """Measure what is missing, a few pictures of every method before more of any; an interrupt judges what there is.
+
+    Args:
+        model_name: a model of tinyworld pictures.
+        registry: where methods are looked up.
+        folder: where measurements are kept.
+        quick: only the quick claims.
+        device: as on the command line.
+        bar: whether to show the progress.
+        pictures: of each method, a multiple of 256; 2048 by default, 256 if quick.
 
     Raises:
-        ValueError: the model does not draw tinyworld pictures, or does not exist.
+        ValueError: the model does not draw tinyworld pictures, or does not exist; or `pictures` is not a multiple.
     """
+    pictures = pictures or (QUICK_PICTURES if quick else FULL_PICTURES)
+    batches, rest = divmod(pictures, BLOCKS * BATCH)
+    if rest or batches < 1:
+        raise ValueError(f"pictures must be a positive multiple of {BLOCKS * BATCH}, got {pictures}")
     model = load_model(model_name, registry)
     if not isinstance(model, TextToPixels):
         raise ValueError(f"claims are measured on a model of tinyworld pictures, {model_name} is none")
     chosen = resolve_device(device)
     engine = Engine(chosen, resolve_dtype("auto", chosen))
-    points = Points(model, registry, engine, folder, BLOCKS, QUICK_BATCHES if quick else FULL_BATCHES)
+    points = Points(model, registry, engine, folder, BLOCKS)
     claims = [claim for claim in CLAIMS if claim.quick or not quick]
-    lines = list(dict.fromkeys(line for claim in claims for line in claim.lines))
-    if not quick:
-        lines += [line for curve in CURVES.values() for line in curve if line not in lines]
-    reasons = {line: reason for line in lines if (reason := _impossible(model, registry, line))}
+    needed = dict.fromkeys(line for claim in claims for line in claim.lines)
+    drawn = dict.fromkeys(line for curve in CURVES.values() for line in curve)
+    reasons = {line: reason for line in needed | drawn if (reason := _impossible(model, registry, line))}
+    lines = needed if quick else needed | drawn
+    costs = {line: _steps(points, line) for line in lines if line not in reasons}
     try:
-        _measure(points, [line for line in lines if line not in reasons], bar)
+        _measure(points, costs, batches, reasons, bar)
     except KeyboardInterrupt:
         print("interrupted: the same command goes on from here")
-    return _judged(points, claims, reasons, quick, chosen)
+    return _judged(points, ExactPoints(registry, engine), claims, reasons, batches, quick)
 
 
-def _measure(points: Points, lines: Sequence[str], bar: bool) -> None:
-    cost = {line: _steps(points, line) for line in lines}
-    todo = [(line, *at) for line in sorted(lines, key=cost.__getitem__) for at in points.missing(line)]
-    total = sum(cost[line] for line, *_ in todo) * BATCH
+def order(costs: Mapping[str, int], batches: int) -> Iterator[tuple[str, int]]:
+    """(line, batch) in the order of measuring: breadth first, so that an interrupted run has something of every line.
+
+    Every line's batch 0, then 1, then 2 and 3, then 4 to 7, doubling; the cheapest lines first in each stage, and
+    those of more than `LAST` steps after all stages of the others.
+    """
+    cheapest = sorted(costs, key=costs.__getitem__)
+    stages = [range(0, 1)]
+    while stages[-1].stop < batches:
+        stages.append(range(stages[-1].stop, min(2 * stages[-1].stop, batches)))
+    for late in (False, True):
+        for stage in stages:
+            for line in cheapest:
+                if (costs[line] > LAST) == late:
+                    yield from ((line, batch) for batch in stage)
+
+
+def _measure(
+    points: Points, costs: Mapping[str, int], batches: int, reasons: dict[str, str], bar: bool
+) -> None:
+    """What is missing; a line that fails is left out from there on, with the reason."""
+    todo = [
+        (line, block, batch)
+        for line, batch in order(costs, batches)
+        for block in range(points.blocks)
+        if not points.has(line, block, batch)
+    ]
+    total = sum(costs[line] for line, *_ in todo) * BATCH
     with tqdm(total=total, unit=" steps", unit_scale=True, disable=not bar) as progress:
         for line, block, batch in todo:
             progress.set_description(line)
-            points.measure(line, block, batch)
-            progress.update(cost[line] * BATCH)
+            if line not in reasons:
+                try:
+                    points.measure(line, block, batch)
+                except RuntimeError as error:
+                    reasons[line] = str(error).strip().splitlines()[-1]
+                    print(error, file=sys.stderr)
+            progress.update(costs[line] * BATCH)
 
 
 def _judged(
-    points: Points, claims: Sequence[Claim], reasons: Mapping[str, str], quick: bool, device: torch.device
+    points: Points,
+    exact: ExactPoints,
+    claims: Sequence[Claim],
+    reasons: Mapping[str, str],
+    batches: int,
+    quick: bool,
 ) -> Report:
-    # A Fréchet distance of so few pictures would be mostly bias; the kernel distance has none.
-    distance = kernel_distance if quick else frechet_distance
-    floors = [distance(real.features, points.reference) for real in points.real_blocks()]
+    measures_of = functools.cache(lambda count: Measures(points, count))
 
     @functools.cache
-    def blocks_of(line: str) -> list[Block]:
+    def has(line: str) -> int:
+        """Batches of a line."""
         if line in reasons:
             raise Impossible(reasons[line])
-        return points.blocks_of(line)
+        return min(batches, points.batches(line))
 
-    @functools.cache
-    def distances(line: str) -> list[float]:
-        found = [distance(block.features, points.reference) for block in blocks_of(line)]
-        return [value - floor for value, floor in zip(found, floors, strict=True)]
+    def pictures(count: int) -> int:
+        return points.blocks * count * BATCH
 
-    def accuracies(line: str) -> list[float]:
-        return [block.accuracy for block in blocks_of(line)]
-
-    def diversities(line: str) -> list[float]:
-        return [block.diversity for block in blocks_of(line)]
-
-    measures: dict[str, Value] = {"distance": distances, "accuracy": accuracies, "diversity": diversities}
-    findings = []
-    for claim in claims:
+    def finding(claim: Claim) -> Finding:
+        if not claim.lines:
+            return judge(claim, exact.by_name(), SAMPLES)
         try:
-            findings.append(judge(claim, measures, points.pictures))
+            count = min(has(line) for line in claim.lines)
         except Impossible as error:
-            findings.append(Finding(claim, "undecided", (), reason=str(error)))
-        except FileNotFoundError:
-            findings.append(Finding(claim, "undecided", (), reason="not measured to the end"))
-    curves = {}
-    for title, lines in CURVES.items():
-        rows = []
-        for line in lines:
-            try:
-                blocks = blocks_of(line)
-            except (Impossible, FileNotFoundError):
-                continue
-            seconds = sum(block.seconds for block in blocks) / len(blocks)
-            near, right = Interval.of(distances(line)), Interval.of(accuracies(line))
-            rows.append(CurvePoint(line, blocks[0].nfe, seconds, near, right))
-        curves[title] = rows
-    name = "kernel distance" if quick else "Fréchet distance"
+            return Finding(claim, "undecided", (), reason=str(error))
+        if count == 0:
+            missing = ", ".join(line for line in claim.lines if has(line) == 0)
+            return Finding(claim, "undecided", (), reason=f"not measured yet: {missing}")
+        return judge(claim, measures_of(count).by_name(), pictures(count))
+
+    def point(line: str) -> CurvePoint | None:
+        count = 0 if line in reasons else has(line)
+        if count == 0:
+            return None
+        drawn, measures = points.read(line, count), measures_of(count)
+        near, right = Interval.of(measures.distance(line)), Interval.of(measures.accuracy(line))
+        return CurvePoint(line, pictures(count), drawn.nfe, drawn.seconds, near, right)
+
+    curves = {title: [p for line in lines if (p := point(line))] for title, lines in CURVES.items()}
+    device = points.engine.device
     where = f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
-    return Report(tuple(findings), curves, points.pictures, name, Interval.of(floors), where)
+    return Report(tuple(map(finding, claims)), curves, fastest(curves), where, quick)
 
 
 def _impossible(model: TextToPixels, registry: Registry, line: str) -> str:
@@ -156,7 +210,7 @@ def _impossible(model: TextToPixels, registry: Registry, line: str) -> str:
         conditions = {PROMPT: caption(asked_for(0, 0)[0]), NEGATIVE: ""}
         return impossible(model, *resolve(Method.parse(line), registry), conditions)
     except ValueError as error:
-        return str(error)
+        return str(error).partition(" There are: ")[0]  # a list of all that exists is too long for a table
 
 
 def _steps(points: Points, line: str) -> int:

@@ -22,7 +22,13 @@ def add(commands: Any) -> None:
     claims.add_argument(
         "--quick",
         action="store_true",
-        help="the strongest claims on 256 pictures a point: minutes, not hours",
+        help="the strongest claims, paired on 256 pictures of each method: minutes, not hours",
+    )
+    claims.add_argument(
+        "--pictures",
+        type=_pictures,
+        metavar="N",
+        help="of each method, a multiple of 256 (default: 2048; 256 with --quick)",
     )
     claims.add_argument("--model", default="tinyworld", help="a model of tinyworld (default: tinyworld)")
     claims.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
@@ -57,6 +63,7 @@ def _claims(arguments: argparse.Namespace) -> int:
             arguments.quick,
             arguments.device,
             bar=not arguments.json,
+            pictures=arguments.pictures,
         )
         if arguments.write is not None:
             report.write(found, arguments.write)
@@ -66,3 +73,9 @@ def _claims(arguments: argparse.Namespace) -> int:
         print(report.text(found))
     failed = [f for f in found.findings if f.claim.kind == "must" and f.verdict == "does not hold"]
     return 1 if failed else 0
+
+
+def _pictures(text: str) -> int:
+    if not text.isdigit() or int(text) < 1 or int(text) % 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive multiple of 256, such as 512")
+    return int(text)

@@ -155,6 +155,8 @@ def _comparison(arguments: argparse.Namespace, registry: Registry) -> Comparison
     from pydantic import ValidationError
 
     from zoo.comparison import Comparison
+    from zoo.method import Method
+    from zoo.pictures import adopt, beside
 
     fields: dict[str, Any] = {}
     if arguments.comparison:
@@ -167,11 +169,15 @@ def _comparison(arguments: argparse.Namespace, registry: Registry) -> Comparison
             raise ValueError(
                 f"{arguments.comparison} does not hold a comparison, but a {type(fields).__name__}"
             )
+        lines = fields.get("cells")
+        fields["pictures"] = beside(arguments.comparison, lines if isinstance(lines, list) else [])
     for name in ("model", "prompt", "negative", "seeds"):
         if getattr(arguments, name) is not None:
             fields[name] = getattr(arguments, name)
     if arguments.method:
-        fields["cells"] = arguments.method
+        # Only here may a picture be a path: a comparison that somebody else wrote must not read this machine's files.
+        methods = [Method.parse(line) for line in arguments.method]
+        fields["cells"], fields["pictures"] = adopt(methods, fields.get("pictures", {}), registry, Path)
     if arguments.metrics:
         everything = arguments.metrics == "all"
         fields["metrics"] = list(registry.metrics) if everything else arguments.metrics.split(",")

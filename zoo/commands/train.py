@@ -14,6 +14,7 @@ RECIPES = {
     "denoiser": "zoo.training.denoiser",
     "distill": "zoo.training.distill",
     "classifier": "zoo.training.classifier",
+    "controlnet": "zoo.training.controlnet",
     "features": "zoo.training.features",
 }
 

@@ -217,17 +217,19 @@ class TinyWorld:
         seed: which world; at least 0.
         size: height and width of the pictures in pixels.
         maps: whether samples carry segmentation, depth and keypoints.
+        fixed: attributes that all pictures have, as in kind="person".
 
     Raises:
         ValueError: seed is negative or size less than 1.
     """
 
-    def __init__(self, seed: int = 0, size: int = 32, maps: bool = False) -> None:
+    def __init__(self, seed: int = 0, size: int = 32, maps: bool = False, **fixed: str) -> None:
         if seed < 0 or size < 1:
             raise ValueError(f"seed must be >= 0 and size >= 1, got seed={seed}, size={size}")
         self.seed = seed
         self.size = size
         self.maps = maps
+        self.fixed = fixed
 
     def __getitem__(self, index: int) -> Sample:
         """The picture with this index, its caption varied.
@@ -239,7 +241,7 @@ class TinyWorld:
         if index < 0:
             raise IndexError(f"TinyWorld has no end to count back from, got index {index}")
         rng = np.random.Generator(np.random.Philox(key=[self.seed, index]))
-        attributes = draw_attributes(rng)
+        attributes = replace(draw_attributes(rng), **self.fixed)
         text = caption(attributes, rng)
         drawn = render(attributes, rng, self.size, self.maps)
         return Sample(drawn.image, attributes, text, drawn.maps)

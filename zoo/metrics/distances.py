@@ -13,11 +13,16 @@ def frechet_distance(x: torch.Tensor, y: torch.Tensor) -> float:
     """
     x, y = x.double(), y.double()
     c_x, c_y = torch.cov(x.T).view(x.shape[1], -1), torch.cov(y.T).view(x.shape[1], -1)
+    return frechet_of_moments(x.mean(0), c_x, y.mean(0), c_y)
+
+
+def frechet_of_moments(m_x: torch.Tensor, c_x: torch.Tensor, m_y: torch.Tensor, c_y: torch.Tensor) -> float:
+    """The same, of means (d,) and covariances (d, d)."""
     values, vectors = torch.linalg.eigh(c_x)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     # C_x·C_y has the eigenvalues of the symmetric C_x^{1/2}·C_y·C_x^{1/2}.
     shared = torch.linalg.eigvalsh(root @ c_y @ root).clamp(min=0).sqrt().sum()
-    means = (x.mean(0) - y.mean(0)).square().sum()
+    means = (m_x - m_y).square().sum()
     return max(0.0, float(means + c_x.trace() + c_y.trace() - 2 * shared))
 
 

@@ -13,24 +13,28 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo.data.tinyworld import VOCABULARY, draw_pictures, named
-from zoo.model import Model
+from zoo.model import ControlFacts, Model
 from zoo.models.text import encode, unknown_words, vocabulary
 from zoo.schedule import DiscreteSchedule, Schedule
 
 if TYPE_CHECKING:
     from zoo.models.classifier import FolderClassifier
+    from zoo.models.control import ControlNet
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-ROLES = ("denoiser", "classifier", "distilled/*")
+ROLES = ("denoiser", "classifier", "distilled/*", "control/*")
 """Where a model's folder keeps its networks; the first it must have."""
 STUDENT_CARD = "distillation.json"
 """In the folder of a student: its steps, what it predicts, and the timesteps that it knows."""
+CONTROL_CARD = "control.json"
+"""In the folder of a ControlNet: the annotator whose maps it knows, and whether it reads the prompt."""
 
 
 class TextToPixels(Model):
     """A text-conditional pixel model in a folder: denoiser/, text_encoder/, tokenizer/ and scheduler/.
 
-    Its roles are what the folder holds: the denoiser, a classifier, and students in distilled/1, distilled/2, …
+    Its roles are what the folder holds: the denoiser, a classifier, students in distilled/1, distilled/2, …, and
+    ControlNets in control/canny, control/pose, …
 
     Raises:
         OSError: the folder or one of its parts is missing, or a student belongs to another schedule.
@@ -46,13 +50,17 @@ class TextToPixels(Model):
         self.roles = tuple(role for pattern in ROLES for role in _found(self.folder, pattern))
         kind = {"v_prediction": "v", "epsilon": "eps", "sample": "x0"}[scheduler["prediction_type"]]
         self._kinds = {
-            role: self._student_kind(role) if role.startswith("distilled/") else kind for role in self.roles
+            role: self._student_kind(role) if role.startswith("distilled/") else kind
+            for role in self.roles
+            if role != "classifier" and not role.startswith("control/")
         }
-        self._networks: dict[tuple[str, torch.device, torch.dtype], UNet | FolderClassifier] = {}
+        self._networks: dict[tuple[str, torch.device, torch.dtype], UNet | FolderClassifier | ControlNet] = {}
         self._text: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
 
-    def network(self, role: str, device: torch.device, dtype: torch.dtype) -> UNet | FolderClassifier:
+    def network(
+        self, role: str, device: torch.device, dtype: torch.dtype
+    ) -> UNet | FolderClassifier | ControlNet:
         if role not in self.roles:
             raise LookupError(f"{self.name} has no network {role!r}, only {', '.join(self.roles)}")
         with self._lock:
@@ -62,13 +70,22 @@ class TextToPixels(Model):
             return self._networks[key]
 
     def prediction_kind(self, role: str) -> str:
-        return "" if role == "classifier" else self._kinds[role]
+        return self._kinds.get(role, "")
 
     def classes(self, role: str = "classifier") -> Sequence[str]:
         if role != "classifier" or role not in self.roles:
             return ()
         classes: list[str] = self._config("classifier/config.json")["classes"]
         return classes
+
+    def control(self, role: str) -> ControlFacts:
+        """What the network's card says; a ControlNet trained elsewhere has none, and is taken for a usual one."""
+        if not role.startswith("control/") or role not in self.roles:
+            return super().control(role)
+        if not (self.folder / role / CONTROL_CARD).is_file():
+            return ControlFacts(annotator=role.removeprefix("control/"), reads_prompt=True)
+        card = self._config(f"{role}/{CONTROL_CARD}")
+        return ControlFacts(annotator=card["annotator"], reads_prompt=card["reads_prompt"])
 
     def condition(self, text: str, device: torch.device) -> torch.Tensor:
         """The prompt's embedding, (tokens, width); words outside the vocabulary are left out."""
@@ -145,11 +162,17 @@ class TextToPixels(Model):
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return config
 
-    def _load(self, role: str, device: torch.device, dtype: torch.dtype) -> UNet | FolderClassifier:
+    def _load(
+        self, role: str, device: torch.device, dtype: torch.dtype
+    ) -> UNet | FolderClassifier | ControlNet:
         if role == "classifier":
             from zoo.models.classifier import FolderClassifier
 
             return FolderClassifier(self.folder / role, self.schedule, device, dtype)
+        if role.startswith("control/"):
+            from zoo.models.control import ControlNet
+
+            return ControlNet(self.folder / role, self.schedule, device, dtype)
         return UNet(self.folder / role, self.schedule, self._kinds[role], device, dtype)
 
     def text_parts(self) -> tuple[Any, Any]:
@@ -184,10 +207,24 @@ class UNet:
         module = UNet2DConditionModel.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
         self.module = module.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
-    def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[torch.Tensor]) -> torch.Tensor:
+    def __call__(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        conditions: Sequence[torch.Tensor],
+        residuals: Sequence[torch.Tensor] = (),
+    ) -> torch.Tensor:
         rows = x.to(self.dtype, memory_format=torch.channels_last)
         text = torch.stack(list(conditions)).to(self.dtype)
-        output: torch.Tensor = self.module(rows, t, encoder_hidden_states=text, return_dict=False)[0]
+        added = [r.to(self.dtype, memory_format=torch.channels_last) for r in residuals]
+        output: torch.Tensor = self.module(
+            rows,
+            t,
+            encoder_hidden_states=text,
+            down_block_additional_residuals=tuple(added[:-1]) if added else None,
+            mid_block_additional_residual=added[-1] if added else None,
+            return_dict=False,
+        )[0]
         return output
 
 

@@ -9,7 +9,7 @@ import gradio as gr
 
 from zoo.comparison import CellResult, ComparisonResult, compare
 from zoo.registry import Registry
-from zoo.ui.request import comparison_from, limits_for, sentence
+from zoo.ui.request import comparison_from, limits_for, sentence, uploaded
 from zoo.ui.running import Runner
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
         methods: list[str],
         alone: bool = False,
         metrics: list[str] | None = None,
+        pictures: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         """Compare sampling methods on one model and prompt, from the same noise.
 
@@ -37,13 +38,15 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             methods: one line each, such as "ddim steps=20 | cfg scale=3".
             alone: time each method alone, after a warm-up.
             metrics: what scores the cells once all are done, such as "prompt_accuracy".
+            pictures: data URIs by the names that methods call them, as "… | controlnet annotator=canny image=NAME".
 
         Returns:
             What results.json holds, with `seeds`, `comparison` and the pictures of each cell as data URIs.
         """
         try:
+            lines, known = uploaded(methods, pictures or {}, registry)
             comparison = comparison_from(
-                model, prompt, negative, seeds, methods, registry, alone, metrics or ()
+                model, prompt, negative, seeds, lines, registry, alone, metrics or (), known
             )
             runner.ready()
             limits = limits_for(comparison, registry)

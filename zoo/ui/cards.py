@@ -53,10 +53,12 @@ def card(
     state = STATES[result.status]
     if result.status == "running" and event is not None:
         state = f"step {event.step} of {event.steps}"
-    figures = "".join(_figure(title, seed, i, pictures, result.status) for i, seed in enumerate(seeds))
+    figures = "".join(_map(name, pixels) for name, pixels in result.maps.items())
+    figures += "".join(_figure(title, seed, i, pictures, result.status) for i, seed in enumerate(seeds))
+    shown = _count_class(len(seeds) + len(result.maps))
     share = event.step / event.steps if event is not None and event.steps else 0.0
     return (
-        f'<article class="zoo-cell" data-state="{result.status}" data-count="{_count_class(len(seeds))}">'
+        f'<article class="zoo-cell" data-state="{result.status}" data-count="{shown}">'
         f"<header><h3>{html.escape(title)}</h3><code>{html.escape(result.method)}</code></header>"
         f'<div class="zoo-pictures">{figures}{_message(result)}</div>'
         f'<div class="zoo-bar"><i style="width:{100 * share:.0f}%"></i></div>'
@@ -103,17 +105,27 @@ def summary(text: str, noise: str = "") -> str:
 def _figure(title: str, seed: int, index: int, pictures: torch.Tensor | None, status: str) -> str:
     picture = '<div class="zoo-tile"></div>'
     if pictures is not None:
-        from zoo.store import png, to_pil
-
-        image = to_pil(pictures[index])
-        source = data_uri(png(image))
         kind = "" if status == "done" else ", preview of the predicted picture"
-        alt = html.escape(f"{title}, seed {seed}{kind}", quote=True)
-        picture = (
-            f'<div class="zoo-tile"><img src="{source}" alt="{alt}" decoding="sync" '
-            f'style="--px:{image.width if image.width < LARGE else 1}px"></div>'
-        )
+        picture = _tile(pictures[index], f"{title}, seed {seed}{kind}")
     return f"<figure>{picture}<figcaption>seed {seed}</figcaption></figure>"
+
+
+def _map(name: str, pixels: torch.Tensor) -> str:
+    """What a control network got, (3, H, W) within [0, 1]."""
+    caption = html.escape(f"control: {name}")
+    return (
+        f"<figure>{_tile(pixels * 2 - 1, f'control map, {name}')}<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def _tile(picture: torch.Tensor, text: str) -> str:
+    from zoo.store import png, to_pil
+
+    image = to_pil(picture)
+    return (
+        f'<div class="zoo-tile"><img src="{data_uri(png(image))}" alt="{html.escape(text, quote=True)}" '
+        f'decoding="sync" style="--px:{image.width if image.width < LARGE else 1}px"></div>'
+    )
 
 
 def _message(result: CellResult) -> str:

@@ -11,6 +11,7 @@ import gradio as gr
 from gradio.components import Component
 from pydantic.fields import FieldInfo
 
+from zoo.pictures import is_picture
 from zoo.ui.methods import written
 
 
@@ -18,8 +19,12 @@ def control(name: str, field: FieldInfo, value: Any, **placement: Any) -> Compon
     """The control that fits a field: its title as the label, its description beneath.
 
     A bounded number gets a slider, another number a number field, a choice a dropdown, a truth value a
-    checkbox, and everything else a text field, which pydantic reads like a value on the command line.
+    checkbox, a picture an upload, and everything else a text field, which pydantic reads like a value on the command
+    line.
     """
+    if is_picture(field):
+        label = f"{field.title or name}: {field.description}" if field.description else field.title or name
+        return gr.File(label=label, file_types=["image"], type="binary", height=120, **placement)
     common = {"label": field.title or name, "info": field.description, "interactive": True, **placement}
     kind = _unwrapped(field.annotation)
     if kind is bool:

@@ -7,16 +7,18 @@ rendered anew when it names others.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from zoo.pictures import admit, is_picture
 from zoo.registry import Registry
 from zoo.ui import cards, methods
 from zoo.ui.controls import control
-from zoo.ui.request import MAX_METHODS, check_method
+from zoo.ui.request import MAX_METHODS, check_method, sentence
 
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Of events that answer at once and are no business of API users."""
@@ -27,6 +29,10 @@ REDRAWING: dict[str, Any] = {
     "api_visibility": "private",
 }
 """Of events that change what is rendered: the browser hears of changed states through the queue only."""
+
+
+MAX_UPLOADS = 2 * MAX_METHODS
+"""Uploaded pictures that are remembered for a visitor; the oldest are forgotten."""
 
 
 @dataclass
@@ -52,6 +58,8 @@ class MethodList:
 
     def __init__(self, registry: Registry, lines: Sequence[str] = methods.DEFAULT_LINES) -> None:
         self.registry = registry
+        self.pictures = gr.State({})
+        """What was uploaded, as `Comparison.pictures` has it."""
         self.count = gr.State(len(lines))
         padded = [*lines, *[""] * (MAX_METHODS - len(lines))]
         self.places = [self._place(i, line, i < len(lines)) for i, line in enumerate(padded)]
@@ -162,13 +170,16 @@ class MethodList:
         except Exception as error:  # plugins' code ran; whatever is wrong, their controls cannot be made
             gr.HTML(cards.problem(f"No controls for this line: {error}"))
             return
-        conditioners = list(dict.fromkeys(conditioners))
+        if len(set(conditioners)) < len(conditioners):
+            gr.HTML(cards.problem("No controls for a line that names a conditioner twice: edit the text."))
+            return
         made: dict[tuple[str, str], Any] = {}
+        uploads: dict[tuple[str, str], Any] = {}
         with gr.Column(elem_classes="zoo-controls"):
             choice = gr.Dropdown(
                 _titles(registry.samplers), value=sampler, label="Sampler", filterable=True, interactive=True
             )
-            self._parameters(registry.sampler(sampler), values, made)
+            self._parameters(registry.sampler(sampler), values, made, uploads)
             added = gr.Dropdown(
                 _titles(registry.conditioners),
                 value=conditioners,
@@ -179,7 +190,7 @@ class MethodList:
             )
             for name in conditioners:
                 gr.HTML(cards.heading(registry.conditioner(name).title))
-                self._parameters(registry.conditioner(name), values, made)
+                self._parameters(registry.conditioner(name), values, made, uploads)
 
         def rewritten(line: str, *given: Any) -> tuple[Any, ...]:
             line = methods.join(line, sampler, conditioners, dict(zip(made, given, strict=True)), registry)
@@ -188,6 +199,16 @@ class MethodList:
             except ValueError as error:
                 return gr.skip(), gr.skip(), cards.problem(str(error))
             return line, line, ""
+
+        def uploaded(
+            key: tuple[str, str], line: str, data: bytes, pictures: dict[str, bytes]
+        ) -> tuple[Any, ...]:
+            try:
+                name, png = admit(data)
+            except ValueError as error:
+                return gr.skip(), gr.skip(), cards.problem(sentence(error)), gr.skip()
+            line = methods.join(line, sampler, conditioners, {key: name}, registry)
+            return line, line, "", dict([*pictures.items(), (name, png)][-MAX_UPLOADS:])
 
         def another(line: str, drawn: int, sampler: str, conditioners: list[str]) -> tuple[Any, ...]:
             current = methods.split(line, registry)
@@ -203,6 +224,13 @@ class MethodList:
                 trigger_mode="always_last",
                 **QUIET,
             )
+        for key, component in uploads.items():
+            component.upload(
+                functools.partial(uploaded, key),
+                [place.line, component, self.pictures],
+                [place.line, place.seen, place.problem, self.pictures],
+                **QUIET,
+            )
         for component in (choice, added):
             component.input(
                 another,
@@ -211,9 +239,16 @@ class MethodList:
                 **REDRAWING,
             )
 
-    def _parameters(self, spec: Any, values: methods.Values, made: dict[tuple[str, str], Any]) -> None:
+    def _parameters(
+        self,
+        spec: Any,
+        values: methods.Values,
+        made: dict[tuple[str, str], Any],
+        uploads: dict[tuple[str, str], Any],
+    ) -> None:
         for name, field in methods.fields(spec).items():
-            made[spec.name, name] = control(name, field, values[spec.name, name])
+            place = uploads if is_picture(field) else made
+            place[spec.name, name] = control(name, field, values[spec.name, name])
 
     @property
     def _state(self) -> list[Any]:

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from zoo.hookspecs import Spec
 from zoo.method import Method, Part
+from zoo.pictures import is_picture
 from zoo.registry import Registry
 
 DEFAULT_LINES = ("ddim steps=5", "ddim steps=20", "ddpm steps=50", "ddim steps=20 | cfg scale=3")
@@ -115,6 +116,8 @@ def _words(part: Part, spec: Spec) -> str:
         steps = params.pop("steps", None) or written(declared["steps"].get_default(call_default_factory=True))
         phrases.append(f"{steps} step" if steps == "1" else f"{steps} steps")
     for name, value in params.items():
+        if name in declared and is_picture(declared[name]):
+            continue  # its name is a hash; the cell shows the picture itself
         label = (declared[name].title if name in declared else None) or name
         phrases.append(f"{label if len(label) < 2 else label[0].lower() + label[1:]} {value}")
     return ", ".join(phrases)

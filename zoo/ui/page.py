@@ -125,17 +125,20 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
         seeds: str,
         alone: bool,
         metrics: list[str],
+        pictures: dict[str, bytes],
         *rows: Any,
     ) -> dict[Any, Any]:
         try:
             lines = MethodList.chosen(*rows)
-            comparison = comparison_from(model, prompt, negative, seeds, lines, registry, alone, metrics)
+            comparison = comparison_from(
+                model, prompt, negative, seeds, lines, registry, alone, metrics, pictures
+            )
         except ValueError as error:
             return {problem: cards.problem(str(error)), asked: None}
         if not runner.begin(str(request.session_hash)):
             return {problem: cards.problem("A comparison is running: cancel it first."), asked: None}
         return {
-            asked: comparison.model_dump_json(),
+            asked: comparison,
             problem: "",
             notices: "",
             summary: cards.summary("Queued …"),
@@ -145,11 +148,11 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
             grid: cards.grid(runner.queued(comparison)),
         }
 
-    def run(request: gr.Request, asked: str | None) -> Iterator[dict[Any, Any]]:
+    def run(request: gr.Request, asked: Comparison | None) -> Iterator[dict[Any, Any]]:
         if asked is None:
             yield {summary: gr.skip()}  # a generator that yields nothing would clear all its outputs
             return
-        for change in runner.run(Comparison.model_validate_json(asked), str(request.session_hash)):
+        for change in runner.run(asked, str(request.session_hash)):
             update: dict[Any, Any] = {summary: cards.summary(change.status, change.noise)}
             if change.cards is not None:
                 update[grid] = cards.grid(change.cards)
@@ -161,7 +164,7 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
                 update[archive] = gr.DownloadButton(value=str(change.archive), interactive=True)
             yield update
 
-    def finish(request: gr.Request, asked: str | None) -> tuple[Any, Any]:
+    def finish(request: gr.Request, asked: Comparison | None) -> tuple[Any, Any]:
         """Also when the comparison never began, as with a queue that is full."""
         if asked is None:
             return gr.skip(), gr.skip()
@@ -173,7 +176,7 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
     gr.on(
         asks,
         prepare,
-        [model, prompt, negative, seeds, alone, metrics, *chosen.inputs],
+        [model, prompt, negative, seeds, alone, metrics, chosen.pictures, *chosen.inputs],
         outputs,
         trigger_mode="once",
         **QUIET,

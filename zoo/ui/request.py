@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -36,8 +37,9 @@ def comparison_from(
     registry: Registry,
     alone: bool = False,
     metrics: Sequence[str] = (),
+    pictures: Mapping[str, bytes] | None = None,
 ) -> Comparison:
-    """The comparison asked for; every name and value in it exists.
+    """The comparison asked for; every name and value in it exists, and what it needs of `pictures` is in it.
 
     Raises:
         ValueError: it cannot be run; the message is for the person who asked.
@@ -60,6 +62,9 @@ def comparison_from(
             cells=lines,  # type: ignore[arg-type]
             timing="alone" if alone else "shared",
             metrics=metrics,  # type: ignore[arg-type]
+            pictures={
+                name: png for name, png in (pictures or {}).items() if any(name in line for line in lines)
+            },
         )
     except ValidationError as error:
         raise ValueError("\n".join(_readable(problem) for problem in error.errors())) from None
@@ -93,6 +98,34 @@ def check_method(line: str, registry: Registry) -> str:
     return str(method)
 
 
+def uploaded(
+    methods: Sequence[str], pictures: Mapping[str, str], registry: Registry
+) -> tuple[list[str], dict[str, bytes]]:
+    """Methods whose pictures have the names of their content, and these; `pictures` are data URIs by any name.
+
+    Raises:
+        ValueError: a picture is missing or cannot be read; the message is for the person who asked.
+    """
+    from zoo.method import Method
+    from zoo.pictures import adopt
+
+    def read(name: str) -> bytes:
+        if name not in pictures:
+            raise ValueError(
+                f"The picture {name!r} was not sent; there are: {', '.join(pictures) or 'none'}."
+            )
+        try:
+            return base64.b64decode(pictures[name].rpartition(",")[2], validate=True)
+        except ValueError:
+            raise ValueError(f"The picture {name!r} is no data URI (data:image/png;base64,…).") from None
+
+    try:
+        adopted, known = adopt([Method.parse(line) for line in methods if line.strip()], {}, registry, read)
+    except ValueError as error:
+        raise ValueError(sentence(error)) from None
+    return [str(method) for method in adopted], known
+
+
 def limits_for(comparison: Comparison, registry: Registry) -> Limits:
     """What one cell may cost; needs torch, but loads no network.
 
@@ -107,13 +140,13 @@ def limits_for(comparison: Comparison, registry: Registry) -> Limits:
     evaluations = 0
     for cell in plan(comparison, registry, Limits()):
         if isinstance(cell, Cell):
-            # How often a conditioner asks is known only when it runs; guidance asks twice.
-            evaluations += cell.sampler.levels(model.schedule).steps * (2 if cell.conditioners else 1)
+            # How often a conditioner asks is known only when it runs; each is taken to ask once more.
+            evaluations += cell.sampler.levels(model.schedule).steps * (1 + len(cell.conditioners))
     if any(part.name == "solution_error" for part in comparison.metrics):
         from zoo.metrics.solution import STEPS
 
         guidances = {method.conditioners for method in comparison.cells}
-        evaluations += sum(2 * STEPS * (2 if conditioners else 1) for conditioners in guidances)
+        evaluations += sum(2 * STEPS * (1 + len(conditioners)) for conditioners in guidances)
     cost = evaluations * weight
     if cost > BUDGET:
         raise ValueError(
