@@ -129,7 +129,7 @@ SAMPLING = Algorithm(
                 (_DDPM, "beta ="),
                 (_DDPM, "x0 ="),
                 (_DDPM, "x = (s.alpha"),
-                (_DDPM, "variance ="),
+                (_DDPM, "variance = beta"),
                 (_DDPM, "x = x +"),
             ),
             r"The mean is written with $\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\,\hat\varepsilon) "
@@ -219,7 +219,7 @@ SYMBOLS = (
         r"\tilde\beta_t,\ \sigma_t^2",
         "variance",
         "of the noise added in a step, small or large",
-        (_DDPM, "variance ="),
+        (_DDPM, "variance = beta"),
     ),
     Symbol(
         r"z", "noise()", "fresh noise, keyed by seed and draw", ("zoo.noise:KeyedNoise.__call__", "arrays =")
