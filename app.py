@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -26,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from zoo.ui import page, style
     from zoo.ui.running import Runner
 
-    registry = Registry(arguments.plugins_dir, safe_mode=arguments.safe_mode)
+    if not _own_machine(arguments.host):
+        os.environ.setdefault("ZOO_HOSTED", "1")  # a safety checker that a model carries is kept
+    registry = Registry(arguments.plugins_dir, safe_mode=arguments.safe_mode, models=arguments.models)
     for plugin in registry.plugins:
         if plugin.error:
             print(f"app.py: plugin {plugin.name} is {plugin.state}: {plugin.error}", file=sys.stderr)
@@ -70,8 +73,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--plugins-dir", metavar="DIR", help="load the .py files in this folder as plugins too"
     )
+    beside = Path(__file__).with_name("models.toml")
+    parser.add_argument(
+        "--models",
+        metavar="FILE",
+        default=os.environ.get("ZOO_MODELS") or (beside if beside.is_file() else None),
+        help="offer the models of this file too (default: ZOO_MODELS, or models.toml here)",
+    )
     parser.add_argument("--safe-mode", action="store_true", help="built-in plugins only")
     return parser
+
+
+def _own_machine(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def _free_port(host: str) -> int:

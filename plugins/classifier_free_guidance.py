@@ -32,6 +32,9 @@ class ClassifierFreeGuidance(Conditioner):
 
     params: Params
 
+    def needs_mean(self):
+        return self.params.scale not in (0, 1)
+
     def guide(self, query):
         scale = self.params.scale
         terms = dict(query.terms)

@@ -30,6 +30,9 @@ class ClassifierGuidance(Conditioner):
     def requires(self):
         return ("classifier",)
 
+    def needs_mean(self):
+        return self.params.scale > 0
+
     def check(self, model, conditions):
         model.target(conditions[PROMPT], self.params.target)
 

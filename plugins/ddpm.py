@@ -6,7 +6,6 @@ respacing by Nichol & Dhariwal 2021, arXiv:2102.09672, section 4.
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from zoo import Field, Query, Sampler, SamplerSpec, Spacing, hookimpl
@@ -17,8 +16,9 @@ class DDPM(Sampler):
 
     mean = [alpha_s·β·x0 + (alpha_t/alpha_s)·sigma_s²·x] / sigma_t²,    β = sigma_t² − (alpha_t/alpha_s)²·sigma_s²,
 
-    where β is 1 − ᾱ_t/ᾱ_s when variance is preserved. The variance is β̃ = β·sigma_s²/sigma_t² ("small") or β
-    ("large"). No noise is added on the way to the clean level.
+    where β is 1 − ᾱ_t/ᾱ_s when variance is preserved. The variance is β̃ = β·sigma_s²/sigma_t² ("small"), β ("large"),
+    or what the network says, between the two on a log scale ("learned"; Nichol & Dhariwal 2021). No noise is added on
+    the way to the clean level.
 
     A classifier's guidance ∇ log p(y | x_t) shifts the mean by var times it (Dhariwal & Nichol 2021, arXiv:2105.05233,
     algorithm 1), and x0 stays what it was.
@@ -26,13 +26,19 @@ class DDPM(Sampler):
 
     class Params(Sampler.Params):
         steps: int = Field(50, ge=1, le=1000, title="Steps", description="how many levels are visited")
-        variance: Literal["small", "large"] = Field(
-            "small", title="Variance", description="small is β̃, right for one data point; large is β"
+        variance: Literal["small", "large", "learned"] = Field(
+            "small",
+            title="Variance",
+            description="small is β̃, right for one data point; large is β; learned is the network's own",
         )
         spacing: Spacing = Field("trailing", title="Spacing", description="which levels are visited")
 
     params: Params
     stochastic = True
+
+    def check(self, model, conditions):
+        if self.params.variance == "learned" and not model.learns_variance("denoiser"):
+            raise ValueError(f"{model.name} has not learned its variance: choose small or large")
 
     def sample(self, x, levels, noise):
         for t, s in levels.pairs():
@@ -42,9 +48,11 @@ class DDPM(Sampler):
             x0 = (prediction.unguided or prediction).x0
             x = (s.alpha * beta * x0 + step * s.sigma**2 * x) / t.sigma**2
             if not s.is_clean:
-                large = self.params.variance == "large"
-                variance = beta if large else beta * s.sigma**2 / t.sigma**2
-                x = x + variance * prediction.guidance + math.sqrt(variance) * noise()
+                if self.params.variance == "learned":
+                    variance = prediction.log_variance(s).exp()
+                else:
+                    variance = beta if self.params.variance == "large" else beta * s.sigma**2 / t.sigma**2
+                x = x + variance * prediction.guidance + variance**0.5 * noise()
         return x
 
 

@@ -23,7 +23,8 @@ from zoo.planning import impossible
 from zoo.schedule import DiscreteSchedule, KarrasSchedule
 from zoo.training.denoiser import DenoiserRecipe
 from zoo.training.denoiser import train as train_denoiser
-from zoo.training.distill import DistillRecipe, Halving, Teacher, train
+from zoo.training.distill import DistillRecipe, Halving, train
+from zoo.training.teacher import Teacher
 
 COSINE = DiscreteSchedule.cosine()
 TINY = {"steps": [3, 2], "start": 2, "size": 16, "batch_size": 3, "warmup": 1, "precision": "fp32"}

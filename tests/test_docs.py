@@ -1,7 +1,13 @@
 """What the docs show works."""
 
 import re
+import shlex
 from pathlib import Path
+
+from zoo.cli import _parser
+from zoo.method import Method
+from zoo.planning import resolve
+from zoo.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,3 +22,22 @@ def test_plain_diffusers_loads_and_samples_the_bundled_model(monkeypatch):
     exec(source.replace("set_timesteps(20)", "set_timesteps(2)"), names)
     assert names["x"].shape == (1, 3, 32, 32)
     assert names["x"].abs().max() <= 1
+
+
+def test_the_list_of_models_that_is_shown_is_right(tmp_path):
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "models.toml").write_text(source, encoding="utf-8")
+    registry = Registry(safe_mode=True, models=tmp_path / "models.toml")
+    assert registry.model("cifar").title == "DDPM, CIFAR-10"
+
+
+def test_every_checkpoint_to_try_has_a_command_that_can_be_parsed():
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    commands = re.findall(r"\| `(--model hub:.*)` \|$", text, re.MULTILINE)
+    assert len(commands) >= 7
+    registry = Registry(safe_mode=True)
+    for command in commands:
+        words = ["compare", *shlex.split(command.replace("\\|", "|"))]
+        for line in _parser(words).parse_args(words).method:
+            resolve(Method.parse(line), registry)

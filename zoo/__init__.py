@@ -27,7 +27,7 @@ from zoo.method import Method
 from zoo.metric import Absent, Finished, Metric, NoScore, Score
 from zoo.model import Model
 from zoo.pictures import PictureName
-from zoo.prediction import Prediction
+from zoo.prediction import Endpoint, Prediction
 from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Control, Query, Sampler
 from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level, Levels, Schedule, Spacing
 
@@ -48,6 +48,7 @@ __all__ = [
     "Control",
     "Detector",
     "DiscreteSchedule",
+    "Endpoint",
     "Event",
     "Field",
     "Finished",

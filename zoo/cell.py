@@ -6,18 +6,32 @@ import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
 from zoo.conditioner import Conditioner, conditioned
 from zoo.model import Model
 from zoo.noise import KeyedNoise, fingerprint, start_noise
-from zoo.prediction import Prediction
+from zoo.prediction import Endpoint, Prediction
 from zoo.sampler import ClassQuery, Control, Queries, Query, Sampler, Source
 from zoo.schedule import Level, Levels
 
 Status = Literal["queued", "running", "done", "failed", "cancelled", "na"]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """The last question of a cell on latents, after its sampler's: "what picture is this?"
+
+    Attributes:
+        x: the finished sample, (n, *shape).
+        role: which of the model's networks is asked.
+    """
+
+    x: torch.Tensor
+    role: str = "decoder"
+    evaluations: ClassVar[int] = 1
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,7 @@ class Cell:
         nfe: network evaluations per image so far, by role, counted where the network is called.
         seconds: this cell's share of the batches it was in, plus its own time between them.
         samples: the finished sample, (n, *shape); None before.
+        images: what the model's decoder made of it, (n, 3, H, W) within [-1, 1]; None where it has none.
         preview: the last predicted x0, (n, *shape).
         controls: those of the pending query that are active in its step.
     """
@@ -72,10 +87,11 @@ class Cell:
         self.levels: Levels | None = None
         self.noise_hash = ""
         self.samples: torch.Tensor | None = None
+        self.images: torch.Tensor | None = None
         self.preview: torch.Tensor | None = None
         self.error = ""
         self.traceback = ""
-        self.query: Query | ClassQuery | None = None
+        self.query: Query | ClassQuery | Decoding | None = None
         self.controls: tuple[Control, ...] = ()
         self._cost: Counter[str] = Counter()
         self._queries: Queries | None = None
@@ -102,13 +118,18 @@ class Cell:
             return
         self._advance(None)
 
-    def reply(self, answer: Prediction | torch.Tensor) -> None:
+    def reply(self, answer: Prediction | Endpoint | torch.Tensor) -> None:
         """Hand the query's answer to the sampler and run it up to its next query, or to its end."""
         assert self.query is not None
-        if isinstance(answer, Prediction):
+        if isinstance(answer, (Prediction, Endpoint)):
             self.preview = answer.x0
         self.nfe.update(self._cost)
-        self._advance(answer)
+        if isinstance(self.query, Decoding):
+            assert isinstance(answer, torch.Tensor)
+            self.images = answer
+            self._finish()
+        else:
+            self._advance(answer)
 
     def control_text(self, control: Control, text: str) -> str:
         """The prompt that a control network gets beside a network that gets `text`."""
@@ -146,7 +167,7 @@ class Cell:
             )
         return self.start_state
 
-    def _advance(self, answer: Prediction | torch.Tensor | None) -> None:
+    def _advance(self, answer: Prediction | Endpoint | torch.Tensor | None) -> None:
         assert self._queries is not None
         try:
             query = next(self._queries) if answer is None else self._queries.send(answer)
@@ -156,12 +177,25 @@ class Cell:
         except StopIteration as stop:
             try:
                 self.samples = self._checked_samples(stop.value)
-                self.step, self.status = self.steps, "done"
-                self._close()
+                self.step = self.steps
+                if "decoder" in self.model.roles:
+                    self.query = Decoding(self.samples)
+                    self._cost = Counter({self.query.role: self.query.evaluations})
+                else:
+                    self._finish()
             except Exception as error:
                 self.fail(error)
         except (Exception, SystemExit) as error:  # a plugin that calls sys.exit ends its own cell only
             self.fail(error)
+
+    def pictures(self) -> torch.Tensor:
+        """The finished sample as pictures, (n, 3, H, W) within [-1, 1], on the CPU."""
+        assert self.samples is not None, "nothing is finished yet"
+        return self.images if self.images is not None else self.model.pictures(self.samples)
+
+    def _finish(self) -> None:
+        self.status = "done"
+        self._close()
 
     def _check_query(self, query: Any) -> None:
         expected = (len(self.seeds), *self.model.shape)
@@ -241,6 +275,6 @@ def weighted(query: Query | ClassQuery) -> list[str]:
 
 
 def required_roles(sampler: Sampler, conditioners: Sequence[Conditioner]) -> tuple[str, ...]:
-    """The networks that a method asks, each once."""
+    """The networks that a method asks, each once; the decoder, which none does, is not among them."""
     roles = [*sampler.requires(), *(role for c in conditioners for role in c.requires())]
     return tuple(dict.fromkeys(roles))

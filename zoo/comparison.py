@@ -74,7 +74,8 @@ class Comparison(BaseModel):
     """Everything that decides the pictures of a comparison; JSON both ways.
 
     Attributes:
-        model: a registered model's name, or folder:PATH for a folder made by `zoo train denoiser`.
+        model: a registered model's name, folder:PATH for a folder that diffusers or `zoo train denoiser` saved, or
+            hub:OWNER/NAME[@REVISION].
         prompt, negative: what to draw, and what classifier-free guidance leads away from; "" is unconditional.
         seeds: one image each, the same start noise in every cell; also "0..3".
         cells: methods in one line each, `ddim steps=20 | cfg scale=3`.
@@ -262,13 +263,17 @@ def stream(
 
     registry = registry or default_registry()
     chosen = resolve_device(device)
-    engine = Engine(chosen, resolve_dtype(dtype, chosen))
+    resolve_dtype(dtype, chosen)
     planned = plan(comparison, registry, limits or Limits())
     metrics = resolve_metrics(comparison, registry)
     model = load_model(comparison.model, registry)
+    engine = Engine(chosen, resolve_dtype(dtype, chosen, model.dtype))
     notices = dict.fromkeys([*model.notices(comparison.prompt), *model.notices(comparison.negative)])
 
-    comparison = comparison.model_copy(update={"record": record(comparison, model, engine, registry)})
+    update: dict[str, Any] = {"record": record(comparison, model, engine, registry)}
+    if comparison.model.startswith("hub:"):
+        update["model"] = model.name  # with the commit, so that it runs again as it was
+    comparison = comparison.model_copy(update=update)
     results: list[CellResult] = []
     for index, (method, cell) in enumerate(zip(comparison.cells, planned, strict=True)):
         if isinstance(cell, str):
@@ -302,7 +307,7 @@ def _event(index: int, cell: Cell, model: Model, method: str) -> Event:
     images = preview = None
     try:
         if cell.status == "done" and cell.samples is not None:
-            images = preview = model.pictures(cell.samples)
+            images = preview = cell.pictures()
         elif cell.preview is not None:
             preview = model.pictures(cell.preview)
     except Exception as error:  # a plugin's model that cannot draw fails this cell, not the comparison

@@ -28,6 +28,10 @@ class Conditioner:
         """The roles of the networks that it asks besides the sampler's own."""
         return ()
 
+    def needs_mean(self) -> bool:
+        """Whether it combines or shifts predicted means of x0, which a consistency network does not give."""
+        return False
+
     def controls(self) -> tuple[Control, ...]:
         """The controls that it adds to queries; their maps are made before anything runs."""
         return ()

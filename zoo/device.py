@@ -29,12 +29,14 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 where the device computes it natively, else float32.
+def resolve_dtype(name: str, device: torch.device, preferred: str = "") -> torch.dtype:
+    """`auto` is what the model prefers, if it may be; else bfloat16 where it is native, else float32.
 
     Raises:
         ValueError: unknown name, or float16 on a CPU, where it is neither fast nor safe.
     """
+    if name == "auto" and preferred and not (preferred == "fp16" and device.type == "cpu"):
+        name = preferred
     if name == "auto":
         return torch.bfloat16 if native_bf16(device) else torch.float32
     if name not in DTYPES:

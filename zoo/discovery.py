@@ -23,7 +23,7 @@ import zoo
 from zoo import builtins as shipped
 from zoo.hookspecs import API_VERSION, PROJECT
 
-Source = Literal["built-in", "entry point", "drop-in"]
+Source = Literal["built-in", "entry point", "drop-in", "models file"]
 State = Literal["loaded", "disabled", "incompatible", "failed", "collision"]
 
 

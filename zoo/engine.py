@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from zoo.cell import Cell, required_roles, weighted
-from zoo.model import Classifier, ControlNetwork, Model, Network
-from zoo.prediction import Prediction, to_eps, to_x0
+from zoo.cell import Cell, Decoding, required_roles, weighted
+from zoo.memory import out_of_memory, shelf
+from zoo.model import Classifier, ControlNetwork, Decoder, Model, Network
+from zoo.prediction import Endpoint, Prediction, to_eps, to_x0
 from zoo.residuals import ControlAsk, control_residuals
 from zoo.sampler import PROMPT, ClassQuery, Query
 from zoo.schedule import Level
@@ -51,10 +52,11 @@ class Engine:
 
         An error of one cell, or of the network on one cell's rows, fails that cell and leaves the others unharmed.
         """
-        groups: dict[tuple[Model, str, type], list[Cell]] = {}
+        groups: dict[tuple[Model, str, type, bool], list[Cell]] = {}
         for cell in cells:
-            if cell.query is not None:
-                groups.setdefault((cell.model, cell.query.role, type(cell.query)), []).append(cell)
+            if (query := cell.query) is not None:
+                told = isinstance(query, Query) and query.told_scale is not None
+                groups.setdefault((cell.model, query.role, type(query), told), []).append(cell)
         for group in groups.values():
             self._answer(group)
 
@@ -65,7 +67,8 @@ class Engine:
             if cell.status != "queued":
                 continue
             try:
-                for role in required_roles(cell.sampler, cell.conditioners):
+                decoder = ("decoder",) if "decoder" in cell.model.roles else ()
+                for role in (*required_roles(cell.sampler, cell.conditioners), *decoder):
                     cell.model.network(role, self.place(cell.model), self.dtype)
                 for text in [*cell.conditions.values(), *([""] if cell.maps else [])]:
                     self._condition(cell.model, text)
@@ -89,9 +92,10 @@ class Engine:
             cell.cancel()
 
     def _answer(self, cells: Sequence[Cell]) -> None:
-        ask = self._ask_classifier if isinstance(cells[0].query, ClassQuery) else self._ask
+        asks = {ClassQuery: self._ask_classifier, Decoding: self._ask_decoder}
+        ask: Callable[[Sequence[Cell]], Any] = asks.get(type(cells[0].query), self._ask)
         try:
-            replies: Sequence[tuple[Prediction | torch.Tensor, float]] = ask(cells)
+            replies: Sequence[tuple[Prediction | Endpoint | torch.Tensor, float]] = ask(cells)
         except Exception as error:
             if len(cells) == 1:
                 cells[0].fail(error)
@@ -104,30 +108,39 @@ class Engine:
             cell.reply(answer)
             cell.charge(seconds + time.perf_counter() - started)
 
-    def _ask(self, cells: Sequence[Cell]) -> list[tuple[Prediction, float]]:
+    def _ask(self, cells: Sequence[Cell]) -> list[tuple[Prediction | Endpoint, float]]:
         """One prediction per cell, and the seconds it cost: the cell's share of the batch's rows."""
         started = time.perf_counter()
         model, role = cells[0].model, _query(cells[0]).role
         network = model.network(role, self.place(model), self.dtype)
-        states, times, conditions, weights = [], [], [], []
+        states, times, conditions, weights, scales = [], [], [], [], []
         for cell in cells:
             query = _query(cell)
+            _refuse_guided_endpoint(model, query)
             x, level = _as_the_network_sees(model, network, query)
             weights.append([query.terms[name] for name in weighted(query)])
             for name in weighted(query):
                 states.append(x)
                 times.extend([level.t] * len(x))
                 conditions.extend([self._condition(model, cell.conditions[name])] * len(x))
+                scales.extend([query.told_scale] * len(x))
         rows = torch.cat(states)
         t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
+        inputs: list[Any] = [rows, t, conditions]
+        if scales[0] is not None:
+            inputs.append(torch.tensor(scales, dtype=rows.dtype, device=rows.device))
         residuals, extra = control_residuals(cells, self._ask_control)
 
         def answer(part: slice) -> torch.Tensor:
             added = [[r[part] for r in residuals]] if residuals else []
-            answered: torch.Tensor = network(rows[part], t[part], conditions[part], *added)
+            answered: torch.Tensor = network(*(each[part] for each in inputs), *added)
             return answered
 
-        output = self._in_micro_batches(rows, answer)
+        output = self._in_micro_batches(model, rows, answer)
+        share = None
+        if model.learns_variance(role) and output.shape[1] == 2 * rows.shape[1]:
+            output, v = output.chunk(2, 1)
+            share = (v + 1) / 2
         if output.shape != rows.shape:
             raise ValueError(f"the network answered {tuple(output.shape)} to rows {tuple(rows.shape)}")
         predictions = []
@@ -135,11 +148,16 @@ class Engine:
         for cell, ws in zip(cells, weights, strict=True):
             n = len(cell.seeds)
             outputs = [output[first + i * n : first + (i + 1) * n] for i in range(len(ws))]
+            prediction = _prediction(model, network, _query(cell), outputs, ws)
+            if share is not None and isinstance(prediction, Prediction):
+                # The prompt's own, which guidance leaves alone.
+                own = first + n * _place_of_prompt(_query(cell))
+                prediction = _with_share(prediction, share[own : own + n])
+            predictions.append(prediction)
             first += len(ws) * n
-            predictions.append(_prediction(model, network, _query(cell), outputs, ws))
-        share = (time.perf_counter() - started - sum(extra)) / len(times)
+        seconds = (time.perf_counter() - started - sum(extra)) / len(times)
         return [
-            (p, share * len(ws) * len(c.seeds) + more)
+            (p, seconds * len(ws) * len(c.seeds) + more)
             for p, ws, c, more in zip(predictions, weights, cells, extra, strict=True)
         ]
 
@@ -163,7 +181,7 @@ class Engine:
             shapes[:] = [residual.shape[1:] for residual in residuals]
             return torch.cat([residual.flatten(1) for residual in residuals], 1)
 
-        flat = self._in_micro_batches(rows, answer)
+        flat = self._in_micro_batches(model, rows, answer)
         parts = torch.split(flat, [shape.numel() for shape in shapes], 1)
         return [part.view(len(rows), *shape) for part, shape in zip(parts, shapes, strict=True)]
 
@@ -185,14 +203,29 @@ class Engine:
         t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
         indices = torch.tensor(targets, device=rows.device)
         gradient = self._in_micro_batches(
-            rows, lambda part: class_gradient(network, rows[part], t[part], indices[part])
+            model, rows, lambda part: class_gradient(network, rows[part], t[part], indices[part])
         )
         share = (time.perf_counter() - started) / len(times)
         parts = torch.split(gradient, [len(x) for x in states])
         return [(scale * part, share * len(part)) for scale, part in zip(scales, parts, strict=True)]
 
-    def _in_micro_batches(self, x: torch.Tensor, answer: Callable[[slice], torch.Tensor]) -> torch.Tensor:
-        """The answers to all rows of x, some rows at a time; when memory runs out, fewer."""
+    def _ask_decoder(self, cells: Sequence[Cell]) -> list[tuple[torch.Tensor, float]]:
+        """The pictures of each cell's sample, on the CPU, and the seconds they cost."""
+        started = time.perf_counter()
+        model = cells[0].model
+        decoder: Decoder = model.network("decoder", self.place(model), self.dtype)
+        samples = [cell.query.x for cell in cells if isinstance(cell.query, Decoding)]
+        pictures = decoder(torch.cat(samples))
+        _wait_for(pictures.device)
+        seconds = time.perf_counter() - started
+        self.network_seconds += seconds
+        parts = torch.split(pictures.float().cpu(), [len(x) for x in samples])
+        return [(part, seconds * len(part) / len(pictures)) for part in parts]
+
+    def _in_micro_batches(
+        self, model: Model, x: torch.Tensor, answer: Callable[[slice], torch.Tensor]
+    ) -> torch.Tensor:
+        """The answers to all rows of x, some rows at a time; when memory runs out, without other models, then fewer."""
         outputs, first = [], 0
         while first < len(x):
             chunk = slice(first, first + self.max_rows)
@@ -202,7 +235,8 @@ class Engine:
                 outputs.append(answer(chunk).to(x.dtype))
                 _wait_for(x.device)
             except (MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error) or self.max_rows == 1:
+                last = self.max_rows == 1 and not shelf.holds_others(x.device, model)
+                if not out_of_memory(error) or last:
                     raise
                 short_of_memory = True
             finally:
@@ -211,7 +245,8 @@ class Engine:
                 first = chunk.stop
                 continue
             # Only here, with the error gone, is the memory of the failed pass free again.
-            self.max_rows = max(1, min(self.max_rows, len(x) - first) // 2)
+            if not shelf.release(x.device, keep=model):
+                self.max_rows = max(1, min(self.max_rows, len(x) - first) // 2)
             if x.device.type == "cuda":
                 torch.cuda.empty_cache()
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
@@ -306,11 +341,13 @@ def network_level(model: Model, network: Network | Classifier | ControlNetwork, 
 
 def _prediction(
     model: Model, network: Network, query: Query, outputs: Sequence[torch.Tensor], weights: Sequence[float]
-) -> Prediction:
-    """Guide, project, derive eps again, in this order."""
+) -> Prediction | Endpoint:
+    """Guide, project, derive eps again, in this order; a consistency network's answer is projected only."""
     output = outputs[0] if weights == [1.0] else _weighted(outputs, weights)
     x, level = _as_the_network_sees(model, network, query)
     x0 = to_x0(network.prediction, output, x, level)
+    if model.is_consistency(query.role):
+        return Endpoint(query.x, query.level, model.project(x0, query.threshold))
     unguided = _projected(model, query, x0)
     if not isinstance(query.guidance, torch.Tensor):
         return unguided
@@ -322,6 +359,16 @@ def _prediction(
 def _projected(model: Model, query: Query, x0: torch.Tensor) -> Prediction:
     x0 = model.project(x0, query.threshold)
     return Prediction(query.x, query.level, x0, to_eps(x0, query.x, query.level))
+
+
+def _refuse_guided_endpoint(model: Model, query: Query) -> None:
+    """Raises ValueError where a consistency network is asked for what only a mean of x0 can give."""
+    single = [weight for weight in query.terms.values() if weight != 0] == [1.0]
+    if model.is_consistency(query.role) and (not single or isinstance(query.guidance, torch.Tensor)):
+        raise ValueError(
+            f"{query.role} says where the ODE ends, not the mean of x0, and cannot be guided: ask it about one "
+            "condition, with weight 1 and no guidance"
+        )
 
 
 def _as_the_network_sees(
@@ -341,6 +388,17 @@ def _weighted(outputs: Sequence[torch.Tensor], weights: Sequence[float]) -> torc
     return total
 
 
+def _place_of_prompt(query: Query) -> int:
+    """Which of the terms that have weight is the prompt; the first if none is."""
+    names = [name for name, weight in query.terms.items() if weight != 0]
+    return names.index(PROMPT) if PROMPT in names else 0
+
+
+def _with_share(prediction: Prediction, share: torch.Tensor) -> Prediction:
+    unguided = prediction.unguided and replace(prediction.unguided, variance_share=share)
+    return replace(prediction, variance_share=share, unguided=unguided)
+
+
 def _query(cell: Cell) -> Query:
     assert isinstance(cell.query, Query)
     return cell.query
@@ -352,10 +410,3 @@ def _wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    message = str(error).lower()
-    return "out of memory" in message or "not enough memory" in message or "can't allocate memory" in message

@@ -139,8 +139,8 @@ class UrlFile(HubFile):
 
 
 def hosted() -> bool:
-    """Whether this is a Hugging Face Space, where strangers choose what runs."""
-    return bool(os.environ.get("SPACE_ID"))
+    """Whether strangers choose what runs and see what comes of it: on a Space, or where ZOO_HOSTED says so."""
+    return bool(os.environ.get("SPACE_ID")) or os.environ.get("ZOO_HOSTED", "") not in ("", "0")
 
 
 def downloads_allowed() -> bool:

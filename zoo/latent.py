@@ -16,7 +16,7 @@ from zoo.conditioner import Conditioner, Guidance
 from zoo.method import Method
 from zoo.noise import MAX_SEED, unit_noise
 from zoo.picture import load_picture
-from zoo.planning import impossible, load_model, resolve
+from zoo.planning import check_prompts, impossible, load_model, resolve
 from zoo.prediction import Prediction
 from zoo.registry import Registry, default_registry
 from zoo.sampler import NEGATIVE, PROMPT, Noise, Queries, Query, Sampler
@@ -346,7 +346,7 @@ def interpolate(
         negative=negative,
         method=str(method),
         seeds=(seeds[0], seeds[1]),
-        images=found.pictures(samples),
+        images=cell.pictures(),
         samples=samples.cpu(),
         nfe=dict(cell.nfe),
         notices=_notices(found, prompt, negative),
@@ -406,10 +406,11 @@ def _prepare(
     if any(conditioner.controls() for conditioner in conditioners):
         raise ValueError(f"{str(method)!r} follows a picture, which only a comparison can")
     found = load_model(model, registry)
+    check_prompts(found, conditions)
     if reason := impossible(found, sampler, conditioners, conditions):
         raise ValueError(f"{str(method)!r} is not possible on {model}: {reason}")
     chosen = resolve_device(device)
-    return Engine(chosen, resolve_dtype(dtype, chosen)), found, sampler, conditioners
+    return Engine(chosen, resolve_dtype(dtype, chosen, found.dtype)), found, sampler, conditioners
 
 
 def _picture(source: str | Path | Image.Image, model: Model) -> torch.Tensor:

@@ -30,7 +30,8 @@ class Network(Protocol):
             t: its name for the level of each row, (rows,).
             conditions: one per row, as `Model.condition` made them.
 
-        Where some row is controlled, a fourth argument follows: what the model's control networks add, as they gave
+        A network that takes a guidance scale as an input gets those of the rows as a fourth argument, (rows,).
+        Where some row is controlled, one more argument follows: what the model's control networks add, as they gave
         it, 0 in all other rows. A network of a model without control networks need not take it.
 
         Returns:
@@ -96,6 +97,14 @@ class Classifier(Protocol):
         ...
 
 
+class Decoder(Protocol):
+    """Turns finished data into pictures, where that takes a network."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Pictures (n, 3, H, W) within [-1, 1] of data (n, *shape); it minds by itself how many fit into memory."""
+        ...
+
+
 class Model(ABC):
     """What methods are compared on.
 
@@ -103,8 +112,10 @@ class Model(ABC):
         name, title, summary: for people.
         shape: of one datum, without the batch.
         schedule: the noise schedule, with the clean level at which every method on the model ends.
-        roles: the networks it has.
+        roles: the networks it has. One with a `decoder` works on latents, which that turns into pictures: a query of
+            its own after a sampler's last, counted like any other.
         precision: dtype of the state between steps, "float32" or "float64".
+        dtype: of its networks where nobody asks for another: a name as in `--dtype`, or "" for what suits the device.
     """
 
     name: str
@@ -114,10 +125,16 @@ class Model(ABC):
     schedule: Schedule
     roles: tuple[str, ...] = ("denoiser",)
     precision: ClassVar[str] = "float32"
+    dtype: str = ""
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Height and width of its pictures; larger than its data where it has a decoder."""
+        return self.shape[-2], self.shape[-1]
 
     @abstractmethod
     def network(self, role: str, device: torch.device, dtype: torch.dtype) -> Any:
-        """The `Network` or `Classifier` of a role, loaded onto the device at the first call.
+        """The `Network`, `Classifier` or `Decoder` of a role, loaded onto the device at the first call.
 
         Raises:
             LookupError: the model has no such role.
@@ -131,6 +148,27 @@ class Model(ABC):
     @abstractmethod
     def condition(self, text: str, device: torch.device) -> Any:
         """What a network gets for a prompt; the empty text is unconditional."""
+
+    def learns_variance(self, role: str) -> bool:
+        """Whether the network of a role answers with twice the channels, the other half being `variance_share`."""
+        return False
+
+    def check_prompt(self, text: str) -> None:
+        """Refuse a prompt that it cannot draw at all; by default none.
+
+        Raises:
+            ValueError: what it can draw instead.
+        """
+        return
+
+    def is_consistency(self, role: str) -> bool:
+        """Whether the network of a role says where the ODE ends in place of the mean of what x_t may come from.
+
+        Its replies have no eps, and it is asked about one condition at a time: where two trajectories end says
+        nothing of a third. By default what is called consistency/… or lcm is such a network; a model whose own was
+        trained to be guided from outside says False here.
+        """
+        return role.partition("/")[0] in ("consistency", "lcm")
 
     def classes(self, role: str = "classifier") -> Sequence[str]:
         """What a classifier chooses from, known without loading it; none if the role is no classifier."""
@@ -184,7 +222,10 @@ class Model(ABC):
         return dynamic_threshold(x0, float(threshold))
 
     def pictures(self, x: torch.Tensor) -> torch.Tensor:
-        """Data as pictures to look at, (n, 3, H, W) float32 within [-1, 1], on the CPU."""
+        """Data as pictures to look at, (n, 3, H, W) float32 within [-1, 1], on the CPU.
+
+        Of a model with a decoder it is a cheap approximation, for previews.
+        """
         return x.detach().float().clamp(-1, 1).cpu()
 
     def examples(self) -> list[str]:

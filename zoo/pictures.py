@@ -159,7 +159,7 @@ def control_map(
         raise ValueError(
             f"the picture {control.picture} is not what its name says: it was changed or damaged"
         )
-    height, width = model.shape[-2:]
+    height, width = model.picture_size
     pixels = read_picture(ImageOps.fit(picture, (width, height), Image.Resampling.BOX))
     if not control.is_map:
         annotator = make_annotator(facts.annotator, registry)

@@ -32,13 +32,14 @@ def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cel
     """One cell per method, or the reason why the method is impossible on the model, before anything runs.
 
     Raises:
-        ValueError: a name or a parameter that does not exist.
+        ValueError: a name or a parameter that does not exist, or a prompt that the model cannot draw.
     """
     from zoo.cell import Cell
 
     methods = [resolve(method, registry) for method in comparison.cells]
     model = load_model(comparison.model, registry)
     conditions = {PROMPT: comparison.prompt, NEGATIVE: comparison.negative}
+    check_prompts(model, conditions)
     planned: list[Cell | str] = []
     for sampler, conditioners in methods:
         reason = impossible(model, sampler, conditioners, conditions)
@@ -133,6 +134,8 @@ def impossible(
             return f"needs the network {', '.join(missing)}; {model.name} has {', '.join(model.roles)}"
         for kind in filter(None, map(model.prediction_kind, roles)):
             check_determines_x0(kind, start)
+        if any(map(model.is_consistency, sampler.requires())) and any(c.needs_mean() for c in conditioners):
+            return "a consistency network predicts no mean of x0 that guidance could move; use it without"
         sampler.check(model, conditions)
         for conditioner in conditioners:
             conditioner.check(model, conditions)
@@ -143,18 +146,32 @@ def impossible(
     return ""
 
 
+def check_prompts(model: Model, conditions: Mapping[str, str]) -> None:
+    """Refuse what the model cannot draw; a negative prompt only where there is one.
+
+    Raises:
+        ValueError: what it can draw instead.
+    """
+    for name, text in conditions.items():
+        if text or name != NEGATIVE:
+            model.check_prompt(text)
+
+
 def load_model(name: str, registry: Registry) -> Model:
-    """A registered model, or folder:PATH; built once.
+    """A registered model, folder:PATH or hub:OWNER/NAME[@REVISION]; built once.
 
     Raises:
         ValueError: no such model, or it cannot be loaded.
     """
     if name.startswith("folder:"):
         path = Path(name.removeprefix("folder:"))
-        weights = [*path.glob("*/*.safetensors"), *path.glob("*/*/*.safetensors")]
-        newest = max((p.stat().st_mtime_ns for p in weights), default=0)
+        files = [file for pattern in _MODEL_FILES for file in path.glob(pattern)]
+        state = tuple(sorted((str(file), file.stat().st_mtime_ns) for file in files))
         with _building:
-            return _folder_model(path, newest)
+            return _folder_model(path, state)
+    if name.startswith("hub:"):
+        with _building:
+            return _hub_model(name)
     try:
         with _building:
             return _registered_model(registry.model(name))
@@ -162,6 +179,7 @@ def load_model(name: str, registry: Registry) -> Model:
         raise ValueError(str(error)) from None
 
 
+_MODEL_FILES = tuple(f"{below}*.{kind}" for below in ("", "*/", "*/*/") for kind in ("json", "safetensors"))
 _building = threading.Lock()
 """Models are built once, also when two threads ask."""
 
@@ -173,14 +191,27 @@ def _registered_model(spec: Spec) -> Model:
 
 
 @functools.lru_cache(maxsize=8)
-def _folder_model(path: Path, newest: int) -> Model:
-    """`newest` is when its weights were last written, so that a folder trained on is loaded again."""
+def _folder_model(path: Path, state: tuple[tuple[str, int], ...]) -> Model:
+    """`state` is its files and when they were last written, so that a folder trained on is loaded again."""
+    from zoo.models.elsewhere import open_model
     from zoo.models.tinyworld import TextToPixels
 
     try:
-        return TextToPixels(path, name=f"folder:{path}", title=path.name)
+        if (path / "denoiser").is_dir():  # as `zoo train denoiser` writes it
+            return TextToPixels(path, name=f"folder:{path}", title=path.name)
+        return open_model(f"folder:{path}")
     except (OSError, LookupError, TypeError) as error:
         raise ValueError(f"{path} is not a model that can be read: {error}") from None
+
+
+@functools.lru_cache(maxsize=8)
+def _hub_model(name: str) -> Model:
+    from zoo.models.elsewhere import open_model
+
+    try:
+        return open_model(name)
+    except (OSError, LookupError, TypeError) as error:
+        raise ValueError(str(error)) from None
 
 
 def _build(spec: Spec, part: Part) -> Any:

@@ -7,6 +7,7 @@ With x = alpha·x_0 + sigma·eps, any one of these determines the others:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -34,6 +35,7 @@ class Prediction:
         guidance: Σ scale · ∇ log p(y | x_t), which x0 and eps hold already; 0 without.
         unguided: the same without it, None where there is none. Ancestral samplers start from `unguided` and add
             variance · guidance to the mean instead (Dhariwal & Nichol 2021, arXiv:2105.05233, algorithm 1).
+        variance_share: what a network that learned its variance says of it, (n, *shape): 0 is β̃, 1 is β; else None.
     """
 
     x: torch.Tensor
@@ -42,6 +44,7 @@ class Prediction:
     eps: torch.Tensor
     guidance: torch.Tensor | float = 0.0
     unguided: Prediction | None = None
+    variance_share: torch.Tensor | None = None
 
     @property
     def v(self) -> torch.Tensor:
@@ -52,6 +55,55 @@ class Prediction:
     def score(self) -> torch.Tensor:
         """∇ log p(x_t) = −eps / sigma."""
         return -self.eps / self.level.sigma
+
+    def log_variance(self, s: Level) -> torch.Tensor:
+        """log Σ = f·log β + (1 − f)·log β̃ of an ancestral step to the cleaner level s, f the learned share.
+
+            β = sigma_t² − (alpha_t/alpha_s)²·sigma_s²,    β̃ = β·sigma_s²/sigma_t²
+
+        Args:
+            s: where the step goes; it has noise left.
+
+        Raises:
+            ValueError: the network learned no variance, or s has no noise.
+
+        References:
+            Nichol & Dhariwal 2021, arXiv:2102.09672, equation 15.
+        """
+        if self.variance_share is None:
+            raise ValueError("the network has not learned its variance")
+        if s.sigma == 0:
+            raise ValueError("a step to a level without noise has no variance")
+        t = self.level
+        beta = t.sigma**2 - (t.alpha / s.alpha) ** 2 * s.sigma**2
+        small = beta * s.sigma**2 / t.sigma**2
+        return self.variance_share * math.log(beta) + (1 - self.variance_share) * math.log(small)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The reply of a consistency network: where the ODE ends, not the mean of what x_t may come from.
+
+    There is no noise in it that could be read off or guided, so eps, v and score are refused; to go on from here,
+    noise is added anew.
+
+    Attributes:
+        x: the state that was asked about, (n, *shape).
+        level: its noise level.
+        x0: the clean data at the end of the trajectory through x, (n, *shape).
+    """
+
+    x: torch.Tensor
+    level: Level
+    x0: torch.Tensor
+
+    def __getattr__(self, name: str) -> torch.Tensor:
+        if name in ("eps", "v", "score", "guidance", "unguided"):
+            raise ValueError(
+                f"a consistency network says where the ODE ends, which has no {name}: use x0 and fresh noise, "
+                "or ask the denoiser"
+            )
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
 
 def to_x0(kind: str, output: torch.Tensor, x: torch.Tensor, level: Level) -> torch.Tensor:

@@ -55,13 +55,20 @@ class Registry:
 
     Args:
         plugins_dir: folder of drop-in plugins; by default the one that ZOO_PLUGINS_DIR names, if any.
-        safe_mode: load the built-ins only.
+        safe_mode: load no plugins but the built-ins.
+        models: a models.toml; by default the one that ZOO_MODELS names, if any. Its models have bare names.
 
     The environment variable ZOO_DISABLE lists the names of plugins not to import, separated by commas. With
     ZOO_STRICT=1 the first problem of any plugin is raised, which is for their authors.
     """
 
-    def __init__(self, plugins_dir: str | Path | None = None, *, safe_mode: bool = False) -> None:
+    def __init__(
+        self,
+        plugins_dir: str | Path | None = None,
+        *,
+        safe_mode: bool = False,
+        models: str | Path | None = None,
+    ) -> None:
         self.plugins: list[PluginInfo] = []
         self.samplers: dict[str, SamplerSpec] = {}
         self.conditioners: dict[str, ConditionerSpec] = {}
@@ -75,6 +82,12 @@ class Registry:
 
         for candidate in built_ins():
             self._admit(*candidate)
+        file = models or os.environ.get("ZOO_MODELS")
+        if file:
+            from zoo.catalogue import candidates
+
+            for candidate in candidates(Path(file).expanduser()):
+                self._admit(*candidate)
         if safe_mode:
             return
         for candidate in entry_points():
@@ -183,7 +196,8 @@ class Registry:
         table: dict[str, Spec] = getattr(self, table_name)
         taken = []
         for spec in specs:
-            name = spec.name if info.source == "built-in" else f"{info.name}/{spec.name}"
+            bare = info.source in ("built-in", "models file")
+            name = spec.name if bare else f"{info.name}/{spec.name}"
             if name in table:
                 owner = next(other for other in self.plugins if name in other.registers.get(table_name, ()))
                 taken.append(f"{spec.kind} {name!r}, by {owner.source} {owner.location}")

@@ -74,6 +74,8 @@ class Query:
             at all ("none"), or by dynamic thresholding at this percentile (a number).
         guidance: Σ scale · ∇ log p(y | x_t), like x, or 0. The reply's x0 is moved by sigma²/alpha times it before
             it is kept within the range, which is eps − sigma · guidance (Dhariwal & Nichol 2021, arXiv:2105.05233).
+        told_scale: guidance scale that the network gets as an input, where it was distilled from a guided teacher
+            and takes one (Meng et al. 2023, arXiv:2210.03142); None for all others.
         controls: pictures to follow, under every condition alike.
     """
 
@@ -83,6 +85,7 @@ class Query:
     terms: Mapping[str, float] = field(default_factory=lambda: {PROMPT: 1.0})
     threshold: Literal["model", "none"] | float = "model"
     guidance: torch.Tensor | float = 0.0
+    told_scale: float | None = None
     controls: tuple[Control, ...] = ()
 
     @property
@@ -115,7 +118,8 @@ class ClassQuery:
 Queries = Generator[Query | ClassQuery, Any, "torch.Tensor"]
 """What `Sampler.sample` returns: yields queries, is sent what answers them, ends with the sample.
 
-A `Query` is answered by a `Prediction`, a `ClassQuery` by a tensor.
+A `Query` is answered by a `Prediction`, or by an `Endpoint` if it goes to a consistency network; a `ClassQuery` by a
+tensor.
 """
 
 Noise = Callable[[], "torch.Tensor"]

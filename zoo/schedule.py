@@ -151,17 +151,21 @@ class DiscreteSchedule(Schedule):
     Args:
         alphas_cumprod: ᾱ_t, shape (T,), strictly descending within (0, 1).
         clean: the level at which every method on the model ends; ᾱ = 1 unless said otherwise.
+        steps_offset: what leading spacing adds to its timesteps; 1 in Stable Diffusion.
 
     References:
         Ho et al. 2020, arXiv:2006.11239.
     """
 
-    def __init__(self, alphas_cumprod: npt.ArrayLike, clean: Level | None = None) -> None:
+    def __init__(
+        self, alphas_cumprod: npt.ArrayLike, clean: Level | None = None, steps_offset: int = 0
+    ) -> None:
         self.alphas_cumprod = np.asarray(alphas_cumprod, dtype=np.float64)
         a = self.alphas_cumprod
         if a.ndim != 1 or len(a) < 1 or not ((a > 0) & (a < 1)).all() or not (np.diff(a) < 0).all():
             raise ValueError("alphas_cumprod must be a strictly descending list within (0, 1)")
         self._log_snr = np.log(a) - np.log1p(-a)
+        self.steps_offset = steps_offset
         if clean is not None:
             self.clean = clean
 
@@ -216,7 +220,7 @@ class DiscreteSchedule(Schedule):
         """Timesteps by spacing, for N = `steps` of T:
 
         - trailing: round(T·(N − i)/N) − 1, from T − 1 down (Lin et al. 2023, arXiv:2305.08891)
-        - leading: i·⌊T/N⌋, the original DDPM and DDIM code's; reaches T − 1 only at N = T
+        - leading: i·⌊T/N⌋ + `steps_offset`, the original DDPM and DDIM code's; reaches T − 1 only at N = T
         - linspace: evenly from T − 1 to 0, both included
         - quadratic: (T − 1)·(i/(N − 1))², dense near the data (Song et al. 2021, arXiv:2010.02502, whose
           code stops at 0.8 T; here every spacing but leading starts at T − 1)
@@ -229,6 +233,9 @@ class DiscreteSchedule(Schedule):
         if spacing == "karras":
             return self.karras_levels(steps)
         ts = _timesteps(steps, self.timesteps, spacing)
+        if spacing == "leading":
+            offset = min(self.steps_offset, self.timesteps - 1 - ts[0])
+            ts = [t + offset for t in ts]
         return Levels([*(self.level(t) for t in ts), self.clean], self)
 
     def check_steps(self, steps: int) -> None:
@@ -250,12 +257,21 @@ class KarrasSchedule(Schedule):
     Args:
         sigma_min, sigma_max: the range of noise levels, in units of the data.
         rho: the larger, the denser the levels near the data.
+        clean: the level at which every method on the model ends; without noise unless said otherwise.
     """
 
-    def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> None:
+    def __init__(
+        self,
+        sigma_min: float = 0.002,
+        sigma_max: float = 80.0,
+        rho: float = 7.0,
+        clean: Level | None = None,
+    ) -> None:
         if not 0 < sigma_min < sigma_max:
             raise ValueError(f"0 < sigma_min < sigma_max is needed, got {sigma_min} and {sigma_max}")
         self.sigma_min, self.sigma_max, self.rho = sigma_min, sigma_max, rho
+        if clean is not None:
+            self.clean = clean
 
     def level(self, t: float) -> Level:
         return Level(1.0, t, t)
@@ -264,7 +280,7 @@ class KarrasSchedule(Schedule):
         return self.level(math.exp(-log_snr / 2))
 
     def levels(self, steps: int, spacing: str = "karras") -> Levels:
-        """σ_i = (σ_max^{1/ρ} + i/(N − 1)·(σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ, then 0.
+        """σ_i = (σ_max^{1/ρ} + i/(N − 1)·(σ_min^{1/ρ} − σ_max^{1/ρ}))^ρ, then the clean level.
 
         There is no list of timesteps to space, so the discrete spacings mean the same as karras here.
         """
@@ -289,6 +305,8 @@ def karras_sigmas(
     """`steps` noise levels from sigma_max down to sigma_min, evenly spaced in sigma^(1/ρ)."""
     ramp = np.linspace(0, 1, steps)
     sigmas = (sigma_max ** (1 / rho) + ramp * (sigma_min ** (1 / rho) - sigma_max ** (1 / rho))) ** rho
+    ends = [sigma_max, sigma_min][:steps]  # exactly, since the last may be the clean level itself
+    sigmas[[0, -1][:steps]] = ends
     return np.asarray(sigmas, dtype=np.float64)
 
 

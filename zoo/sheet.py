@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zoo.metric import Score
@@ -25,8 +25,13 @@ COLUMNS = 64
 
 def cost_line(cell: CellResult, timing: str) -> str:
     """What a cell has cost: `20 NFE · 0.31 s shared`."""
-    nfe = sum(cell.nfe.values())
-    return f"{nfe} NFE · {cell.seconds:.2f} s {timing}"
+    return f"{nfe_line(cell.nfe)} · {cell.seconds:.2f} s {timing}"
+
+
+def nfe_line(nfe: Mapping[str, int]) -> str:
+    """`20 NFE`; what a sampler does not ask for is told apart: `20 NFE + 1 decoding`."""
+    decodings = nfe.get("decoder", 0)
+    return f"{sum(nfe.values()) - decodings} NFE" + (f" + {decodings} decoding" if decodings else "")
 
 
 def scored(cells: Sequence[CellResult]) -> dict[str, list[Score | None]]:

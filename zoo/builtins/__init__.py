@@ -14,6 +14,7 @@ BUILTINS: tuple[str, ...] = (
     "dpmpp_2m",
     "unipc",
     "progressive_distillation",
+    "consistency",
     "diffusers_schedulers",
     "classifier_free_guidance",
     "classifier_guidance",

@@ -28,7 +28,8 @@ def add(commands: Any) -> None:
         "comparison", nargs="?", metavar="COMPARISON.json", help="a saved comparison to run again"
     )
     compare.add_argument(
-        "--model", help="a name that `zoo models` lists, or folder:PATH (default: tinyworld)"
+        "--model",
+        help="a name that `zoo models` lists, hub:OWNER/NAME[@REVISION] or folder:PATH (default: tinyworld)",
     )
     compare.add_argument("--prompt", help="what to draw; none means unconditional")
     compare.add_argument("--negative", help="what guidance leads away from")

@@ -11,18 +11,19 @@ if TYPE_CHECKING:
 
 
 def plugin_options(parser: argparse.ArgumentParser) -> None:
-    """Where plugins come from."""
+    """Where plugins and models come from."""
     parser.add_argument(
         "--plugins-dir", metavar="DIR", help="load the .py files in this folder as plugins too"
     )
-    parser.add_argument("--safe-mode", action="store_true", help="built-ins only")
+    parser.add_argument("--models", metavar="FILE", help="a models.toml, whose models have names here too")
+    parser.add_argument("--safe-mode", action="store_true", help="built-in plugins only")
 
 
 def registry_of(arguments: argparse.Namespace) -> Registry:
     """The registry that `plugin_options` ask for."""
     from zoo.registry import Registry
 
-    return Registry(arguments.plugins_dir, safe_mode=arguments.safe_mode)
+    return Registry(arguments.plugins_dir, safe_mode=arguments.safe_mode, models=arguments.models)
 
 
 def positive(kind: type[int] | type[float]) -> Callable[[str], float]:

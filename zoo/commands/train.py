@@ -13,6 +13,7 @@ from zoo.commands.options import problem_line
 RECIPES = {
     "denoiser": "zoo.training.denoiser",
     "distill": "zoo.training.distill",
+    "consistency": "zoo.training.consistency",
     "classifier": "zoo.training.classifier",
     "controlnet": "zoo.training.controlnet",
     "features": "zoo.training.features",
@@ -22,7 +23,7 @@ RECIPES = {
 def add(commands: Any, words: Sequence[str]) -> None:
     """Add the command, with the options of the recipe that `words`, the command line, names."""
     train = commands.add_parser("train", help="train a network")
-    recipes = train.add_subparsers(dest="recipe", required=True)
+    recipes = train.add_subparsers(dest="network", required=True)
     for name, module in RECIPES.items():
         recipe = recipes.add_parser(name, help=f"see zoo train {name} --help")
         recipe.set_defaults(run=_train)
@@ -34,8 +35,8 @@ def add(commands: Any, words: Sequence[str]) -> None:
 def _train(arguments: argparse.Namespace) -> int:
     from pydantic import ValidationError
 
-    module = RECIPES[arguments.recipe]
-    options = {k: v for k, v in vars(arguments).items() if k not in ("command", "recipe", "run")}
+    module = RECIPES[arguments.network]
+    options = {k: v for k, v in vars(arguments).items() if k not in ("command", "network", "run")}
     try:
         recipe = _recipe(module)(**options)
     except ValidationError as error:

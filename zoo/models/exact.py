@@ -26,6 +26,8 @@ Array = npt.NDArray[np.float64]
 
 STUDENTS = (1, 2, 4, 8)
 """Steps of the exact students that a mixture has: the roles distilled/1, distilled/2, …"""
+CONSISTENCY = ("consistency/distillation", "consistency/training", "consistency/tuning")
+"""Roles of a mixture's consistency function, to which every recipe leads when nothing is lost on the way."""
 
 
 class GaussianMixture(Model):
@@ -72,13 +74,16 @@ class GaussianMixture(Model):
         self.kind = prediction
         self.name, self.title, self.summary = name, title, summary
         longest = getattr(self.schedule, "timesteps", max(STUDENTS))
-        self.roles = ("denoiser", "classifier", *(f"distilled/{n}" for n in STUDENTS if n <= longest))
+        students = (f"distilled/{n}" for n in STUDENTS if n <= longest)
+        self.roles = ("denoiser", "classifier", *students, *CONSISTENCY)
 
     def network(self, role: str, device: torch.device, dtype: torch.dtype) -> Network | ExactClassifier:
         if role not in self.roles:
             raise LookupError(f"{self.name} has no network {role!r}, only {', '.join(self.roles)}")
         if role == "classifier":
             return ExactClassifier(self)
+        if role in CONSISTENCY:
+            return ExactConsistency(self)
         _, distilled, steps = role.partition("distilled/")
         return ExactStudent(self, int(steps)) if distilled else ExactNetwork(self)
 
@@ -228,19 +233,47 @@ class ExactStudent:
         return _rowwise(self._answer, x, t, conditions)
 
     def _answer(self, x: torch.Tensor, time: float, condition: int | None) -> torch.Tensor:
-        words = self.model.words
-        if condition is None and len(words) > 1:
-            raise ValueError(
-                f"a student of {self.model.name} is exact for one class, and no class is named; "
-                f"name one of {', '.join(words)} in the prompt (and in the negative prompt, if guided by it)"
-            )
+        known_class = _one_class(self.model, condition, "a student")
         if time not in self._next:
             known = ", ".join(f"{own:g}" for own in self._next if own is not None)
             raise ValueError(f"the student of {self.steps} steps knows the levels t = {known}, not {time:g}")
         t, s = self._next[time]
         ratio = s.sigma / t.sigma
-        z = self.model.solve(x, t, s, condition or 0)
+        z = self.model.solve(x, t, s, known_class)
         return (z - ratio * x) / (s.alpha - ratio * t.alpha)
+
+
+class ExactConsistency:
+    """The consistency function: the probability-flow ODE from any level to the clean one, in one evaluation.
+
+    It is exact for one class, whose ODE has a closed form (Song et al. 2023, arXiv:2303.01469).
+    """
+
+    prediction = "x0"
+
+    def __init__(self, model: GaussianMixture) -> None:
+        self.model, self.schedule = model, model.schedule
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[Any]) -> torch.Tensor:
+        return _rowwise(self._answer, x, t, conditions)
+
+    def _answer(self, x: torch.Tensor, time: float, condition: int | None) -> torch.Tensor:
+        known_class = _one_class(self.model, condition, "the consistency function")
+        return self.model.solve(x, self.schedule.level(time), self.schedule.clean, known_class)
+
+
+def _one_class(model: GaussianMixture, condition: int | None, whose: str) -> int:
+    """The class that is asked about; a mixture of one needs none.
+
+    Raises:
+        ValueError: none is named.
+    """
+    if condition is None and len(model.words) > 1:
+        raise ValueError(
+            f"{whose} of {model.name} is exact for one class, and no class is named; "
+            f"name one of {', '.join(model.words)} in the prompt (and in the negative prompt, if guided by it)"
+        )
+    return condition or 0
 
 
 def _rowwise(

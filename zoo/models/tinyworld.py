@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from zoo.consistency import Boundary, Scaled
 from zoo.data.tinyworld import VOCABULARY, draw_pictures, named
 from zoo.model import ControlFacts, Model
 from zoo.models.text import encode, unknown_words, vocabulary
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from zoo.models.control import ControlNet
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-ROLES = ("denoiser", "classifier", "distilled/*", "control/*")
+ROLES = ("denoiser", "classifier", "distilled/*", "consistency/*", "control/*")
 """Where a model's folder keeps its networks; the first it must have."""
 STUDENT_CARD = "distillation.json"
 """In the folder of a student: its steps, what it predicts, and the timesteps that it knows."""
+CONSISTENCY_CARD = "consistency.json"
+"""In the folder of a consistency network: the chain that it was trained on, and its scalings."""
 CONTROL_CARD = "control.json"
 """In the folder of a ControlNet: the annotator whose maps it knows, and whether it reads the prompt."""
 
@@ -34,10 +38,11 @@ class TextToPixels(Model):
     """A text-conditional pixel model in a folder: denoiser/, text_encoder/, tokenizer/ and scheduler/.
 
     Its roles are what the folder holds: the denoiser, a classifier, students in distilled/1, distilled/2, …, and
-    ControlNets in control/canny, control/pose, …
+    consistency networks in consistency/tuning, …, and ControlNets in control/canny, control/pose, …
 
     Raises:
-        OSError: the folder or one of its parts is missing, or a student belongs to another schedule.
+        OSError: the folder or one of its parts is missing, or a student or a consistency network belongs to another
+            schedule.
     """
 
     def __init__(self, folder: Path | str, name: str, title: str, summary: str = "") -> None:
@@ -49,18 +54,21 @@ class TextToPixels(Model):
         self.schedule: Schedule = _schedule(scheduler)
         self.roles = tuple(role for pattern in ROLES for role in _found(self.folder, pattern))
         kind = {"v_prediction": "v", "epsilon": "eps", "sample": "x0"}[scheduler["prediction_type"]]
+        self._boundaries = {role: self._boundary(role) for role in self.roles if self.is_consistency(role)}
         self._kinds = {
             role: self._student_kind(role) if role.startswith("distilled/") else kind
             for role in self.roles
             if role != "classifier" and not role.startswith("control/")
-        }
-        self._networks: dict[tuple[str, torch.device, torch.dtype], UNet | FolderClassifier | ControlNet] = {}
+        } | {role: "v" if boundary.is_v else "x0" for role, boundary in self._boundaries.items()}
+        self._networks: dict[
+            tuple[str, torch.device, torch.dtype], UNet | Scaled | FolderClassifier | ControlNet
+        ] = {}
         self._text: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
 
     def network(
         self, role: str, device: torch.device, dtype: torch.dtype
-    ) -> UNet | FolderClassifier | ControlNet:
+    ) -> UNet | Scaled | FolderClassifier | ControlNet:
         if role not in self.roles:
             raise LookupError(f"{self.name} has no network {role!r}, only {', '.join(self.roles)}")
         with self._lock:
@@ -153,6 +161,21 @@ class TextToPixels(Model):
         kind: str = card["prediction"]
         return kind
 
+    def _boundary(self, role: str) -> Boundary:
+        """The scalings of a consistency network, of which its weights say nothing.
+
+        Raises:
+            OSError: it was trained on another chain, or does not say on which.
+        """
+        card = self._config(f"{role}/{CONSISTENCY_CARD}")
+        own = chain_facts(self.schedule)
+        if len(own) != len(card["chain"]) or not all(map(math.isclose, card["chain"], own)):
+            raise OSError(
+                f"{self.folder / role} was trained on a chain of (T, least, greatest sigma/alpha) = {card['chain']}, "
+                f"where this model's is {own}"
+            )
+        return Boundary(card["sigma_data"])
+
     def _config(self, part: str) -> dict[str, Any]:
         path = self.folder / part
         if not path.is_file():
@@ -164,7 +187,7 @@ class TextToPixels(Model):
 
     def _load(
         self, role: str, device: torch.device, dtype: torch.dtype
-    ) -> UNet | FolderClassifier | ControlNet:
+    ) -> UNet | Scaled | FolderClassifier | ControlNet:
         if role == "classifier":
             from zoo.models.classifier import FolderClassifier
 
@@ -173,7 +196,11 @@ class TextToPixels(Model):
             from zoo.models.control import ControlNet
 
             return ControlNet(self.folder / role, self.schedule, device, dtype)
-        return UNet(self.folder / role, self.schedule, self._kinds[role], device, dtype)
+        unet = UNet(self.folder / role, self.schedule, self._kinds[role], device, dtype)
+        boundary = self._boundaries.get(role)
+        if boundary is None or boundary.is_v:
+            return unet
+        return Scaled(lambda *inputs: -unet(*inputs), self.schedule, boundary)
 
     def text_parts(self) -> tuple[Any, Any]:
         with self._lock:
@@ -244,6 +271,11 @@ def build() -> TextToPixels:
         title="Tiny World",
         summary="4 M parameters, 32 × 32 pixels: ten kinds of thing, six colours, five scenes.",
     )
+
+
+def chain_facts(schedule: Schedule) -> list[float]:
+    """What a network must have been trained on to be at home on a schedule: T, least and greatest sigma/alpha."""
+    return [float(getattr(schedule, "timesteps", 0)), *schedule.sigma_range]
 
 
 def _found(folder: Path, pattern: str) -> list[str]:

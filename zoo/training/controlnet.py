@@ -196,7 +196,8 @@ class _Frozen:
     def __init__(self, model: TextToPixels, device: torch.device) -> None:
         assert isinstance(model.schedule, DiscreteSchedule)
         self.schedule, self.folder, self.device = model.schedule, model.folder, device
-        self.unet: Any = model.network("denoiser", device, torch.float32).module
+        denoiser: Any = model.network("denoiser", device, torch.float32)
+        self.unet: Any = denoiser.module
         self.tokenizer, text_encoder = model.text_parts()
         self.text_encoder = text_encoder.to(device)
         self.empty = self.embed([""])

@@ -7,24 +7,22 @@ knows the levels of its own steps only. The text encoder stays the teacher's.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import Field, model_validator
 
-from zoo.models.text import encode
 from zoo.models.tinyworld import STUDENT_CARD, WEIGHTS, TextToPixels, weights_fingerprint
 from zoo.schedule import Schedule
 from zoo.training.data import Batches, CaptionedPictures, loader, open_pictures, save_sheet
 from zoo.training.denoiser import draw
 from zoo.training.loop import Fitted, fit
 from zoo.training.recipe import Recipe, keyed_generator
+from zoo.training.teacher import LevelTable, Teacher, ask, copy_model, copy_of
 
 MOST_STEPS_SHIPPED = 8
 """Students of more steps are kept in the run's folder, but left out of the model."""
@@ -87,7 +85,7 @@ class HalvingRecipe(Recipe):
     teacher_weights: str
 
 
-class Halving:
+class Halving(LevelTable):
     """The levels of N student steps over 2N teacher steps, k = 0 … 2N−1 from the noisiest; student step i is at k = 2i.
 
     From z at student step i, from level t over m to s, two DDIM steps of the teacher lead to z'', and one of the
@@ -111,29 +109,20 @@ class Halving:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         levels = schedule.levels(2 * steps)
+        super().__init__(levels[:-1], device, dtype)
 
         def table(values: Iterable[Any]) -> torch.Tensor:
             return torch.tensor(list(values), dtype=dtype, device=device)
 
-        visited = levels[:-1]
         self.steps = steps
-        self.t = table(level.t for level in visited)
-        self.alpha = table(level.alpha for level in visited).view(-1, 1, 1, 1)
-        self.sigma = table(level.sigma for level in visited).view(-1, 1, 1, 1)
-        self.weight = table(max(level.alpha**2 / level.sigma**2, 1.0) for level in visited).view(-1, 1, 1, 1)
+        self.weight = table(max(level.alpha**2 / level.sigma**2, 1.0) for level in levels[:-1]).view(
+            -1, 1, 1, 1
+        )
         shares = []
         for t, m, s in (levels[2 * i : 2 * i + 3] for i in range(steps)):
             late = s.alpha - s.sigma / m.sigma * m.alpha
             shares.append(late / (s.alpha - s.sigma / t.sigma * t.alpha))
         self.share = table(shares).view(-1, 1, 1, 1)
-
-    def noisy(self, x0: torch.Tensor, noise: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        """z = α·x0 + σ·eps at each row's level; x0 and noise (B, C, H, W), k (B,) long."""
-        return self.alpha[k] * x0 + self.sigma[k] * noise
-
-    def x0(self, kind: str, output: torch.Tensor, z: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        """The clean data that an output at z says, of a network that predicts v or x0."""
-        return output if kind == "x0" else self.alpha[k] * z - self.sigma[k] * output
 
     def target(
         self, teacher: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], z: torch.Tensor, i: torch.Tensor
@@ -156,45 +145,6 @@ class Halving:
         return (self.weight[2 * i] * (target - x0).square()).mean()
 
 
-@dataclass(frozen=True)
-class Teacher:
-    """A network to distil, with the text encoder that its students share.
-
-    Attributes:
-        network: a `UNet2DConditionModel`.
-        kind: what it predicts, v or x0.
-    """
-
-    network: Any
-    kind: str
-    tokenizer: Any
-    text_encoder: Any
-
-    @torch.no_grad()
-    def embed(self, captions: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The captions' embeddings (B, length, width), and as many of the empty caption, encoded once."""
-        text = encode(self.tokenizer, self.text_encoder, [*captions, ""])
-        return text[:-1], text[-1:].expand_as(text[:-1])
-
-    def predictor(
-        self, halving: Halving, text: torch.Tensor, empty: torch.Tensor, guidance: float
-    ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """x0 from (z, k) under these embeddings, guided but not clipped: empty + guidance·(text − empty)."""
-
-        @torch.no_grad()
-        def predict(z: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-            t = halving.t[k]
-            if guidance == 1:
-                output = _ask(self.network, z, t, text)
-            else:
-                both = _ask(self.network, torch.cat([z, z]), torch.cat([t, t]), torch.cat([text, empty]))
-                towards, without = both.chunk(2)
-                output = without + guidance * (towards - without)
-            return halving.x0(self.kind, output, z, k)
-
-        return predict
-
-
 def train(recipe: DistillRecipe) -> Path | None:
     """Distil, or go on from the last checkpoint; returns the model's folder, None if stopped early.
 
@@ -207,12 +157,11 @@ def train(recipe: DistillRecipe) -> Path | None:
     accelerator = Accelerator()
     folder = recipe.teacher or WEIGHTS / "tinyworld"
     original = TextToPixels(folder, name=str(folder), title=folder.name)
-    teacher = _open_teacher(original, recipe, accelerator.device)
+    teacher = Teacher.of(original, ("v", "x0"), recipe.size, accelerator.device)
     pictures = open_pictures(recipe.data, recipe.seed, recipe.size)
     model = recipe.out / "model"
     if accelerator.is_main_process:
-        for part in ("denoiser", "text_encoder", "tokenizer", "scheduler"):
-            shutil.copytree(folder / part, model / part, dirs_exist_ok=True)
+        copy_model(folder, model)
     source = weights_fingerprint(folder, ("denoiser", "text_encoder"))
     facts: dict[str, Any] = {"weights of the teacher": source}
     before, seconds = 0, 0.0
@@ -227,7 +176,7 @@ def train(recipe: DistillRecipe) -> Path | None:
             stop_at=None if recipe.stop_at is None else recipe.stop_at - before,
             student_steps=n,
             guidance=recipe.guidance if n == recipe.start else 1.0,
-            teacher_weights=_hash(teacher.network, teacher.text_encoder),
+            teacher_weights=teacher.fingerprint(),
         )
         accelerator.print(f"{2 * n} → {n} steps")
         student = _student(teacher, recipe.prediction)
@@ -255,7 +204,7 @@ def export(
     from zoo.training.card import write_card
 
     folder = recipe.out / "model" / "distilled" / str(steps)
-    _copy(student).half().save_pretrained(folder)
+    copy_of(student).half().save_pretrained(folder)
     said = {
         "steps": steps,
         "prediction": recipe.prediction,
@@ -295,7 +244,7 @@ def _distil(
         z = halving.noisy(x0, noise, k).contiguous(memory_format=torch.channels_last)
         with recipe.autocast(device):
             target = halving.target(teacher.predictor(halving, text, empty, recipe.guidance), z, i)
-            output = _ask(network, z, halving.t[k], text)
+            output = ask(network, z, halving.t[k], text)
         return halving.loss(halving.x0(recipe.prediction, output, z, k), target, i)
 
     @torch.no_grad()
@@ -318,48 +267,10 @@ def _distil(
     return fit(recipe, accelerator, student, {"student": student}, optimizer, batches, loss, sample=sample)
 
 
-def _open_teacher(model: TextToPixels, recipe: DistillRecipe, device: torch.device) -> Teacher:
-    """The denoiser and the text encoder of a model.
-
-    Raises:
-        ValueError: it predicts eps, or makes pictures of another size.
-    """
-    kind, size = model.prediction_kind("denoiser"), model.shape[-1]
-    if kind not in ("v", "x0"):
-        raise ValueError(f"{model.name} predicts {kind}; progressive distillation needs v or x0")
-    if size != recipe.size:
-        raise ValueError(
-            f"{model.name} makes pictures of {size} pixels, not {recipe.size}: add --size {size}"
-        )
-    tokenizer, text_encoder = model.text_parts()
-    network = model.network("denoiser", device, torch.float32).module
-    return Teacher(network, kind, tokenizer, text_encoder.to(device))
-
-
-def _ask(network: Any, z: torch.Tensor, t: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-    output: torch.Tensor = network(z, t, encoder_hidden_states=text).sample
-    return output.float()
-
-
 def _student(teacher: Teacher, prediction: str) -> Any:
     """A trainable copy of the teacher; its last layer starts from zero where it is to predict something else."""
-    student = _copy(teacher.network)
+    student = copy_of(teacher.network)
     if prediction != teacher.kind:
         torch.nn.init.zeros_(student.conv_out.weight)
         torch.nn.init.zeros_(student.conv_out.bias)
     return student
-
-
-def _copy(network: Any) -> Any:
-    own = {key: value for key, value in network.config.items() if not key.startswith("_")}  # not its path
-    copy = type(network).from_config(own)
-    copy.load_state_dict(network.state_dict())
-    return copy
-
-
-def _hash(*modules: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for module in modules:
-        for parameter in module.parameters():
-            digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

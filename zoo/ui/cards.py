@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from zoo.metric import Score
-from zoo.sheet import data_uri, score_name
+from zoo.sheet import data_uri, nfe_line, score_name
 
 if TYPE_CHECKING:
     import torch
@@ -143,7 +143,7 @@ def _cost(result: CellResult, timing: Timing) -> str:
     roles = ", ".join(f"{role} {count}" for role, count in result.nfe.items())
     return (
         f'<span class="zoo-nfe" title="{html.escape(f"network evaluations per image: {roles}", quote=True)}">'
-        f"{sum(result.nfe.values())} NFE</span>"
+        f"{nfe_line(result.nfe)}</span>"
         f'<span class="zoo-time">{result.seconds:.2f} s</span><small>{TIME_LABELS[timing]}</small>'
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -200,9 +200,10 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
     offered, replaced = gr.State([]), gr.State([])
 
     def offer(name: str, before: list[str]) -> tuple[Any, ...]:
-        """The model's examples, beside those that they take the place of."""
-        found = list(_examples(name, registry, runner))
-        return gr.Dataset(samples=[[example] for example in found] or [[""]]), found, before
+        """The model's examples, beside those that they take the place of; or why it cannot be had."""
+        found, reason = _examples(name, registry, runner)
+        unavailable = cards.problem(f"{registry.models[name].title}: {reason}") if reason else gr.skip()
+        return gr.Dataset(samples=[[example] for example in found] or [[""]]), found, before, unavailable
 
     def suggest(text: str, found: list[str], before: list[str]) -> Any:
         """The first example in place of nothing, or of another model's; never in place of what somebody wrote."""
@@ -210,18 +211,21 @@ def _compare_tab(registry: Registry, runner: Runner, blocks: gr.Blocks) -> None:
 
     model.change(lambda name: _about(registry, name), model, about, **QUIET)
     # In two events, for finding the first examples takes seconds: the second sees what was typed meanwhile.
-    gr.on([model.change, blocks.load], offer, [model, offered], [examples, offered, replaced], **QUIET).then(
-        suggest, [prompt, offered, replaced], prompt, **QUIET
-    )
+    gr.on(
+        [model.change, blocks.load], offer, [model, offered], [examples, offered, replaced, about], **QUIET
+    ).then(suggest, [prompt, offered, replaced], prompt, **QUIET)
     examples.click(lambda values: values[0], examples, prompt, **QUIET)
 
 
-def _examples(name: str, registry: Registry, runner: Runner) -> Sequence[str]:
+def _examples(name: str, registry: Registry, runner: Runner) -> tuple[list[str], str]:
+    """What the model suggests, or why it cannot be had."""
     runner.ready()
     try:
-        return load_model(name, registry).examples()
+        return list(load_model(name, registry).examples()), ""
+    except ValueError as error:
+        return [], str(error)
     except Exception:  # a plugin's model that cannot be built says why when it is compared
-        return []
+        return [], ""
 
 
 def _about(registry: Registry, name: str) -> str:
