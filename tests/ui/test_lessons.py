@@ -40,10 +40,14 @@ def test_the_stage_gets_numbers_that_the_browser_can_read():
         "ddim steps=2 | cfg scale=2",
         "progressive_distillation steps=3",
         "ddpm steps=400",
+        "consistency",
     ]
     sent = moves.payload(lines, "", "north", "0..2", REGISTRY, Runner(REGISTRY, "cpu"))
     json.loads(json.dumps(sent, allow_nan=False))
-    plain, guided, impossible, long = sent["panels"]
+    plain, guided, impossible, long, jump = sent["panels"]
+    assert jump["status"] == "done" and jump["cost"] == "1 NFE"
+    ends = jump["path"]["states"][-1], jump["solution"]["states"][-1]
+    np.testing.assert_allclose(*ends, atol=2e-3)
     assert plain["terms"] == [{"weight": 1.0, "only": None}]
     assert guided["terms"] == [{"weight": 2.0, "only": 2}, {"weight": -1.0, "only": None}]
     assert impossible["status"] == "na" and "path" not in impossible

@@ -32,7 +32,7 @@ LINES = (
     "ddim steps=50",
     "ddim steps=5",
     "heun steps=5",
-    "dpmpp_2m steps=5",
+    "consistency steps=1",
     "ddim steps=20 | cfg scale=3",
 )
 """What the tab begins with."""
@@ -96,12 +96,16 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
                 [(MOVES["whole"], ""), *MODES],
                 value="",
                 label=MOVES["plain"],
-                info=MOVES["plain_info"],
                 filterable=False,
                 elem_id="moves-plain",
             )
             guided = gr.Dropdown(
-                MODES, value="north", label=MOVES["guided"], filterable=False, elem_id="moves-guided"
+                MODES,
+                value="north",
+                label=MOVES["guided"],
+                info=MOVES["guided_info"],
+                filterable=False,
+                elem_id="moves-guided",
             )
             seeds = gr.Textbox(
                 "0..23", label=MOVES["seeds"], info=MOVES["seeds_info"], max_lines=1, elem_id="moves-seeds"
@@ -156,7 +160,8 @@ def payload(
 
     Args:
         lines: one method each.
-        plain, guided: the prompts of methods without and with conditioners.
+        plain, guided: the prompts of methods that ask the denoiser alone, and of those that are guided or ask another
+            network: the exact students know one mode each.
         seeds: one point each.
 
     Raises:
@@ -172,8 +177,9 @@ def payload(
         raise ValueError(f"At most {MAX_POINTS} points can be told apart, these are {len(comparison.seeds)}.")
     limits = limits_for(comparison, registry)
     found: dict[int, tuple[Trajectory, str]] = {}
-    for prompt, bent in ((plain, False), (guided, True)):
-        mine = [i for i, method in enumerate(comparison.cells) if bool(method.conditioners) is bent]
+    particular = [_is_particular(method, registry) for method in comparison.cells]
+    for prompt, wanted in ((plain, False), (guided, True)):
+        mine = [i for i, is_particular in enumerate(particular) if is_particular is wanted]
         if not mine:
             continue
         cells = tuple(comparison.cells[i] for i in mine)
@@ -189,6 +195,14 @@ def payload(
         "words": dict(MOVES),
         "panels": [_panel(*found[i], model, runner) for i in range(len(comparison.cells))],
     }
+
+
+def _is_particular(method: Method, registry: Registry) -> bool:
+    """Whether it is guided, or asks another network than the denoiser."""
+    from zoo.planning import resolve
+
+    sampler, conditioners = resolve(method, registry)
+    return bool(conditioners) or any(role != "denoiser" for role in sampler.requires())
 
 
 def with_scale(line: str, scale: float, registry: Registry) -> str:

@@ -13,9 +13,9 @@ MOVES: Mapping[str, str] = {
     ),
     "methods": "Methods, one a line",
     "methods_info": "any sampler and conditioner that can run on the mixture",
-    "plain": "Methods without guidance draw",
-    "plain_info": "students and other distilled networks need one mode",
-    "guided": "Guided methods draw",
+    "plain": "Plain methods draw",
+    "guided": "Guided and distilled methods draw",
+    "guided_info": "an exact student knows one mode",
     "whole": "all eight modes",
     "scale": "Guidance scale",
     "scale_info": "of every guided line; 1 = the mode itself, 0 = all modes, more = past the mode",
@@ -26,10 +26,9 @@ MOVES: Mapping[str, str] = {
         "**What to look for.** *η adds noise:* `ddpm` and `ddim eta=1` wander where `ddim` glides, and end elsewhere "
         "from the same start. *Few steps cut corners:* the path of `ddim steps=5` is straight between five questions, "
         "and leaves the exact curve where that bends; follow one point to see it. *Order is not everything:* at five "
-        "levels `heun` asks nine times and misses, because it places them by σ. *A student jumps:* "
-        "`progressive_distillation steps=1` (with one mode chosen) and consistency models go to the end in one "
-        "straight move. *Guidance:* drag its scale from 0 to 8, and watch the density that the arrows climb leave the "
-        "neighbouring modes, then its own."
+        "levels `heun` asks nine times and misses, because it places them by σ. *A consistency model jumps:* "
+        "it was made to say where the path ends, and goes there at once. *Guidance:* drag its scale "
+        "from 0 to 8, and watch the density that the arrows climb leave the neighbouring modes, then its own."
     ),
     "play": "▶ Play",
     "pause": "❚❚ Pause",
