@@ -29,6 +29,9 @@ class DDIM(Sampler):
     def is_stochastic(self):
         return self.params.eta > 0
 
+    def order(self):
+        return None if self.params.eta > 0 else 1
+
     def sample(self, x, levels, noise):
         for t, s in levels.pairs():
             prediction = yield Query(x, t)

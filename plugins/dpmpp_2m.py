@@ -26,6 +26,9 @@ class DPMSolverPlusPlus2M(Sampler):
 
     params: Params
 
+    def order(self):
+        return 2
+
     def sample(self, x, levels, noise):
         previous, h_previous = None, 0.0
         for t, s in levels.pairs():

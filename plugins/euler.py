@@ -17,6 +17,9 @@ class Euler(KarrasSampler):
     from level t, raised by churn, to the next, cleaner level s. Without churn it is DDIM at other levels.
     """
 
+    def order(self):
+        return None if self.is_stochastic() else 1
+
     def sample(self, x, levels, noise):
         for t, s in levels.pairs():
             x, hat = self.churned(x, t, levels, noise)

@@ -23,6 +23,9 @@ class Heun(KarrasSampler):
 
     params: Params
 
+    def order(self):
+        return None if self.is_stochastic() else 2
+
     def sample(self, x, levels, noise):
         for t, s in levels.pairs():
             x, hat = self.churned(x, t, levels, noise)

@@ -45,6 +45,9 @@ class UniPC(Sampler):
 
     params: Params
 
+    def order(self):
+        return self.params.order + 1
+
     def sample(self, x, levels, noise):
         known: list[Answer] = []  # the last one first
         start, order = x, 0

@@ -34,10 +34,11 @@ def register_samplers():
 
 
 @pytest.fixture(autouse=True)
-def _no_settings(monkeypatch):
+def _no_settings(monkeypatch, tmp_path_factory):
     """Keep the environment of whoever runs the tests out of them."""
-    for name in ("ZOO_PLUGINS_DIR", "ZOO_DISABLE", "ZOO_STRICT"):
+    for name in ("ZOO_PLUGINS_DIR", "ZOO_PLUGINS", "ZOO_DISABLE", "ZOO_STRICT"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ZOO_STATE_DIR", str(tmp_path_factory.mktemp("state")))
 
 
 @pytest.fixture(autouse=True)
@@ -61,11 +62,11 @@ def write(folder: Path, name: str, source: str) -> Path:
     return path
 
 
-def install(site: Path, project: str, entry_points: str, **modules: str) -> None:
+def install(site: Path, project: str, entry_points: str, requires: str = "", **modules: str) -> None:
     """What pip leaves behind of a package: its modules, and a .dist-info folder."""
     info = site / f"{project.replace('-', '_')}-2.5.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project}\nVersion: 2.5\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project}\nVersion: 2.5\n{requires}\n")
     (info / "entry_points.txt").write_text(dedent(entry_points))
     for name, source in modules.items():
         write(site, name, source)
@@ -424,6 +425,91 @@ def test_disabling_what_is_not_there_is_a_warning(monkeypatch):
     monkeypatch.setenv("ZOO_DISABLE", "ddimm")
     with pytest.warns(UserWarning, match="no plugin is called that"):
         Registry()
+
+
+def test_an_allow_list_leaves_out_the_others(folder, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "zz_bystander")
+    registry, info = drop_in(folder, "ZOO_API = 1\nraise RuntimeError('this was run')")
+    assert (info.state, info.error) == ("disabled", "ZOO_PLUGINS does not name it")
+    assert "ddim" in registry.samplers, "built-ins need not be named"
+    with pytest.raises(UnknownName, match="Plugin specimen is disabled: ZOO_PLUGINS does not name it"):
+        registry.sampler("specimen/euler")
+    monkeypatch.setenv("ZOO_PLUGINS", "zz_bystander,bystander")
+    with pytest.warns(UserWarning, match="ZOO_PLUGINS names 'bystander'"):
+        Registry(folder)
+
+
+def test_what_is_on_both_lists_is_disabled(folder, monkeypatch):
+    monkeypatch.setenv("ZOO_PLUGINS", "specimen")
+    monkeypatch.setenv("ZOO_DISABLE", "specimen")
+    write(folder, "specimen", "raise RuntimeError")
+    assert plugin(Registry(folder), "specimen").state == "disabled"
+
+
+@pytest.mark.parametrize(
+    ("requires", "state"),
+    [
+        ("Requires-Dist: sampler-zoo>=99", "incompatible"),
+        ("Requires-Dist: Sampler_Zoo (<0.0.1)", "incompatible"),
+        ("Requires-Dist: torch\nRequires-Dist: sampler.zoo[page]==99", "incompatible"),
+        ("Requires-Dist: sampler-zoo>=0.0.1", "loaded"),
+        ('Requires-Dist: sampler-zoo>=99; extra == "later"', "loaded"),
+        ('Requires-Dist: sampler-zoo>=99; python_version < "3"', "loaded"),
+        ("", "loaded"),
+    ],
+)
+def test_a_package_for_another_zoo_is_not_imported(tmp_path, monkeypatch, requires, state):
+    source = GOOD if state == "loaded" else "raise RuntimeError('this was run')"
+    install(
+        tmp_path, "ranged", "[sampler_zoo]\nranged = zoo_ranged_module\n", requires, zoo_ranged_module=source
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    info = plugin(Registry(), "ranged")
+    assert info.state == state, info.error
+    assert "this was run" not in info.error
+    if state == "incompatible":
+        assert "it needs sampler-zoo" in info.error
+        assert "and this is 0." in info.error
+
+
+CRASH = "ZOO_API = 1\nimport ctypes\nctypes.string_at(0)\n"
+
+
+def test_a_plugin_that_crashes_the_process_is_left_out_once(folder):
+    write(folder, "specimen", CRASH)
+    write(folder, "zz_bystander", GOOD)
+    program = f"from zoo.registry import Registry; Registry({str(folder)!r})"
+    died = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True)
+    assert died.returncode != 0
+    registry = Registry(folder)
+    info = plugin(registry, "specimen")
+    assert info.state == "failed"
+    assert "the process died when it was last imported" in info.error
+    assert "ZOO_DISABLE=specimen" in info.error
+    assert "zz_bystander/euler" in registry.samplers
+    write(folder, "specimen", GOOD)
+    assert plugin(Registry(folder), "specimen").state == "loaded", "it is tried again at the next start"
+
+
+def test_a_plugin_that_another_process_is_importing_has_not_crashed(folder):
+    (folder / "specimen.py").write_text(
+        "ZOO_API = 1\nimport sys\nprint('importing', file=sys.stderr, flush=True)\nsys.stdin.read()\n"
+    )
+    program = f"from zoo.registry import Registry; Registry({str(folder)!r})"
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, **pipes) as other:
+        assert other.stderr.readline().strip() == b"importing"
+        write(folder, "specimen", GOOD)
+        assert plugin(Registry(folder), "specimen").state == "loaded"
+        other.communicate(b"")
+    assert plugin(Registry(folder), "specimen").state == "loaded"
+
+
+def test_without_a_folder_to_write_to_plugins_are_loaded_all_the_same(folder, monkeypatch):
+    (folder / "a_file").write_text("")
+    monkeypatch.setenv("ZOO_STATE_DIR", str(folder / "a_file"))
+    write(folder, "specimen", GOOD)
+    assert plugin(Registry(folder), "specimen").state == "loaded"
 
 
 @pytest.mark.parametrize(

@@ -42,46 +42,9 @@ def make(line: str) -> Sampler:
     return resolve(Method.parse(line), default_registry())[0]
 
 
-def preserving(steps: int) -> tuple[Level, Levels]:
-    angles = [*np.linspace(1.4, 0.2, steps + 1), 0.15, 0.1]
-    levels = [Level(math.cos(a), math.sin(a), a) for a in angles]
-    return levels[steps], Levels([*levels, CLEAN])
-
-
-def exploding(steps: int) -> tuple[Level, Levels]:
-    sigmas = [*np.geomspace(10, 0.2, steps + 1), 0.1, 0.05]
-    levels = [Level(1.0, float(s), float(s)) for s in sigmas]
-    return levels[steps], Levels([*levels, CLEAN])
-
-
 @pytest.fixture
 def start():
     return torch.randn(32, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.mark.parametrize("levels", [preserving, exploding])
-@pytest.mark.parametrize(
-    ("line", "least", "most"),
-    [
-        ("euler", 0.9, 1.15),
-        ("heun", 1.85, 2.3),
-        ("dpmpp_2m", 1.85, 2.3),
-        # The corrector makes p + 1 of the predictor's order p.
-        *((f"unipc order={p} variant={v}", p + 0.3, p + 1.15) for p in (1, 2, 3) for v in ("bh1", "bh2")),
-    ],
-)
-def test_the_order_of_convergence(line, least, most, levels, start):
-    """At a positive level on the way: the first-order step onto the clean end would hide the order."""
-    model = leaning_mixture()
-    sizes, errors = [16, 32, 64, 128], []
-    for steps in sizes:
-        level, visited = levels(steps)
-        x = start * visited[0].sigma
-        _, asked = by_hand(make(line), x, visited, lambda x, level: model.x0(x, level, 0))
-        found = [query.x for query in asked if query.level == level][-1]
-        errors.append(float((found - model.solve(x, visited[0], level, 0)).square().mean().sqrt()))
-    slope = -np.polyfit(np.log(sizes), np.log(errors), 1)[0]
-    assert least < slope < most
 
 
 @SCHEDULES

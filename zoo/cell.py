@@ -54,6 +54,7 @@ class Cell:
         start_state: what the sampler starts from, (n, *shape) in the scaling of its first level (inversion: of its
             last); by default each seed's own noise.
         maps: control maps (3, H, W) within [0, 1], of all sources that its conditioners' controls name.
+        label: what people call it, such as its method in one line.
 
     Attributes:
         status: queued, running, done, failed or cancelled.
@@ -75,11 +76,13 @@ class Cell:
         limits: Limits | None = None,
         start_state: torch.Tensor | None = None,
         maps: Mapping[Source, torch.Tensor] | None = None,
+        label: str = "",
     ) -> None:
         self.model, self.sampler, self.conditioners = model, sampler, tuple(conditioners)
         self.conditions, self.seeds, self.limits = dict(conditions), tuple(seeds), limits or Limits()
         self.start_state = start_state
         self.maps = dict(maps or {})
+        self.label = label or type(sampler).__name__
         self.status: Status = "queued"
         self.nfe: Counter[str] = Counter()
         self.seconds = 0.0

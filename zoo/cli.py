@@ -1,4 +1,4 @@
-"""The command line: `python -m zoo compare | invert | interpolate | annotate | example | plugins | models | …`."""
+"""The command line, `python -m zoo COMMAND`; each command is a module of `zoo.commands`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-from zoo.commands import annotate, claims, compare, example, latents, listing, train
+from zoo.commands import annotate, check, claims, compare, example, latents, listing, new, train
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +37,8 @@ def _parser(argv: Sequence[str] | None) -> argparse.ArgumentParser:
     annotate.add(commands)
     example.add(commands)
     listing.add(commands)
+    check.add(commands)
+    new.add(commands)
     claims.add(commands)
     train.add(commands, sys.argv[1:] if argv is None else argv)
     return parser

@@ -22,6 +22,7 @@ from zoo.noise import MAX_SEED
 from zoo.pictures import beside
 from zoo.planning import load_model, plan, resolve_metrics
 from zoo.registry import Registry, default_registry
+from zoo.watchdog import Watch
 
 if TYPE_CHECKING:
     import torch
@@ -250,10 +251,12 @@ def stream(
     limits: Limits | None = None,
     registry: Registry | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    watch: Watch | None = None,
 ) -> Generator[Event, None, ComparisonResult]:
     """Run a comparison, yielding an `Event` whenever there is something to show; ends with the result.
 
-    Args and errors are those of `compare`; `cancelled` is asked at every tick.
+    Args and errors are those of `compare`; `cancelled` is asked at every tick, and `watch` knows whose code is at
+    work. What fails in use is noted with the plugins that the method names, in `registry.plugins`.
     """
     from zoo.cell import Limits
     from zoo.device import resolve_device, resolve_dtype
@@ -267,7 +270,7 @@ def stream(
     planned = plan(comparison, registry, limits or Limits())
     metrics = resolve_metrics(comparison, registry)
     model = load_model(comparison.model, registry)
-    engine = Engine(chosen, resolve_dtype(dtype, chosen, model.dtype))
+    engine = Engine(chosen, resolve_dtype(dtype, chosen, model.dtype), watch=watch)
     notices = dict.fromkeys([*model.notices(comparison.prompt), *model.notices(comparison.negative)])
 
     update: dict[str, Any] = {"record": record(comparison, model, engine, registry)}
@@ -292,11 +295,16 @@ def stream(
                 continue  # it was found to have failed when it was drawn
             event = _event(index, cell, model, results[index].method)
             results[index] = event.result
+            if event.kind == "failed":
+                registry.note(comparison.cells[index].names, f"{event.result.method}: {event.result.error}")
             yield event
     if metrics and not cancelled():
         done = {i: (cell, image) for i, cell in cells.items() if (image := results[i].images) is not None}
         for index, scores in score_cells(metrics, done, engine, cancelled):
             results[index] = replace(results[index], metrics=scores)
+            for name, score in scores.items():
+                if isinstance(score, NoScore) and score.failed:
+                    registry.note([Part.parse(name).name], f"the metric {name}: {score.reason}")
             steps = cells[index].steps
             yield Event("scored", index, steps, steps, results[index], results[index].images)
     return ComparisonResult(comparison, tuple(results), tuple(notices))

@@ -19,6 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NoReturn
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 import zoo
 from zoo import builtins as shipped
 from zoo.hookspecs import API_VERSION, PROJECT
@@ -27,8 +30,20 @@ Source = Literal["built-in", "entry point", "drop-in", "models file"]
 State = Literal["loaded", "disabled", "incompatible", "failed", "collision"]
 
 
+DISTRIBUTION = "sampler-zoo"
+"""What plugins' packages name in their dependencies."""
+
+
+PINNED_BY_NOBODY = ("torch", "torchvision", "diffusers", "transformers", "gradio", "numpy", "pydantic")
+"""Libraries that all share, so that a plugin that wants one exact version takes it from the others."""
+
+
 class PluginError(Exception):
     """A plugin breaks a rule of the host; the message says which, and what to do."""
+
+
+class CrashedPlugin(PluginError):
+    """A plugin took a process down when it was last imported, and is left out this once."""
 
 
 class IncompatiblePlugin(PluginError):
@@ -98,8 +113,9 @@ def entry_points() -> list[Candidate]:
             for entry in distribution.entry_points:
                 if entry.group == PROJECT:
                     info = PluginInfo(entry.name, "entry point", f"{project}: {entry.value}", version)
+                    load = functools.partial(_load, info, entry, distribution.requires or [])
                     # The same project again, further down sys.path, is hidden by the first.
-                    found.setdefault((entry.name, project), (info, entry.load))
+                    found.setdefault((entry.name, project), (info, load))
         except Exception as error:
             info = PluginInfo(project, "entry point", f"the metadata of {project}", version)
             found.setdefault(("", project), (info, functools.partial(_fail, error)))
@@ -113,7 +129,32 @@ def drop_ins(folder: Path) -> Iterator[Candidate]:
         yield PluginInfo("plugins-dir", "drop-in", str(folder)), functools.partial(_fail, error)
         return
     for path in sorted(folder.glob("[!_.]*.py")):
-        yield PluginInfo(path.stem, "drop-in", str(path)), functools.partial(_execute, path)
+        yield drop_in(path)
+
+
+def drop_in(path: Path) -> Candidate:
+    """One .py file as a plugin."""
+    return PluginInfo(path.stem, "drop-in", str(path)), functools.partial(_execute, path)
+
+
+def _load(info: PluginInfo, entry: importlib.metadata.EntryPoint, requires: list[str]) -> object:
+    """Import an entry point, unless its package says that it is for other versions of the zoo."""
+    for line in requires:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        name = canonicalize_name(requirement.name)
+        if name in PINNED_BY_NOBODY and any(s.operator in ("==", "===") for s in requirement.specifier):
+            info.add_error(
+                f"its package pins {requirement}: installing it may have replaced what the zoo and other plugins "
+                "run on; a lower bound does"
+            )
+        if name == DISTRIBUTION and not requirement.specifier.contains(zoo.__version__, prereleases=True):
+            raise IncompatiblePlugin(
+                f"it needs {DISTRIBUTION} {requirement.specifier}, and this is {zoo.__version__}: look for another "
+                f"version of it (pip install --upgrade), or install a {DISTRIBUTION} in that range"
+            )
+    return entry.load()
 
 
 def _execute(path: Path) -> ModuleType:

@@ -20,6 +20,7 @@ from zoo.prediction import Endpoint, Prediction, to_eps, to_x0
 from zoo.residuals import ControlAsk, control_residuals
 from zoo.sampler import PROMPT, ClassQuery, Query
 from zoo.schedule import Level
+from zoo.watchdog import Watch
 
 PREVIEW_SHARE = 0.02
 """Share of the time that previews may take, with what the caller does before it asks for more."""
@@ -32,10 +33,18 @@ class Engine:
         device: where networks run.
         dtype: of their weights; the state between steps keeps the model's own.
         max_rows: most rows in one forward pass; halved for good when memory runs out.
+        watch: is told whose code is at work.
     """
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, max_rows: int | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        max_rows: int | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self.device, self.dtype = device, dtype
+        self.watch = watch or Watch()
         self.max_rows = max_rows or (64 if device.type == "cpu" else 512)
         self.network_seconds = 0.0
         self._conditions: dict[tuple[Model, str], Any] = {}
@@ -76,13 +85,24 @@ class Engine:
                 cell.fail(error)
                 continue
             started = time.perf_counter()
-            cell.start(self.place(cell.model))
+            with self.watch.during(cell.label):
+                cell.start(self.place(cell.model))
             cell.charge(time.perf_counter() - started)
 
     def warm_up(self, cells: Sequence[Cell]) -> None:
         """Load the networks and rehearse up to the first prediction, so that "time alone" does not pay for loading."""
         rehearsal = [
-            Cell(c.model, c.sampler, c.conditioners, c.conditions, c.seeds, c.limits, c.start_state, c.maps)
+            Cell(
+                c.model,
+                c.sampler,
+                c.conditioners,
+                c.conditions,
+                c.seeds,
+                c.limits,
+                c.start_state,
+                c.maps,
+                c.label,
+            )
             for c in cells
         ]
         self.start(rehearsal)
@@ -105,7 +125,8 @@ class Engine:
             return
         for cell, (answer, seconds) in zip(cells, replies, strict=True):
             started = time.perf_counter()
-            cell.reply(answer)
+            with self.watch.during(cell.label):
+                cell.reply(answer)
             cell.charge(seconds + time.perf_counter() - started)
 
     def _ask(self, cells: Sequence[Cell]) -> list[tuple[Prediction | Endpoint, float]]:

@@ -18,6 +18,9 @@ from pydantic import BaseModel, ConfigDict
 PROJECT = "sampler_zoo"
 API_VERSION = 1
 
+HEAVY = ("torch", "torchvision", "diffusers", "transformers", "gradio", "cv2", "controlnet_aux")
+"""What importing a plugin must not import: it would slow down every start, used or not."""
+
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 

@@ -52,6 +52,11 @@ class Method:
     sampler: Part
     conditioners: tuple[Part, ...] = ()
 
+    @property
+    def names(self) -> list[str]:
+        """Of the sampler and the conditioners."""
+        return [part.name for part in (self.sampler, *self.conditioners)]
+
     def __str__(self) -> str:
         return " | ".join(str(part) for part in (self.sampler, *self.conditioners))
 

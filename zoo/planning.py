@@ -36,12 +36,12 @@ def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cel
     """
     from zoo.cell import Cell
 
-    methods = [resolve(method, registry) for method in comparison.cells]
+    methods = [(str(method), *resolve(method, registry)) for method in comparison.cells]
     model = load_model(comparison.model, registry)
     conditions = {PROMPT: comparison.prompt, NEGATIVE: comparison.negative}
     check_prompts(model, conditions)
     planned: list[Cell | str] = []
-    for sampler, conditioners in methods:
+    for label, sampler, conditioners in methods:
         reason = impossible(model, sampler, conditioners, conditions)
         maps: dict[Source, torch.Tensor] = {}
         try:
@@ -51,7 +51,9 @@ def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cel
             reason = str(error)
         except Exception as error:  # an annotator's own code ran
             reason = f"{type(error).__name__}: {error}"
-        cell = Cell(model, sampler, conditioners, conditions, comparison.seeds, limits, maps=maps)
+        cell = Cell(
+            model, sampler, conditioners, conditions, comparison.seeds, limits, maps=maps, label=label
+        )
         planned.append(reason or cell)
     return planned
 

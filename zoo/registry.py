@@ -14,7 +14,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from difflib import get_close_matches
@@ -24,8 +24,17 @@ from typing import TypeVar
 import pluggy
 
 from zoo import hookspecs
-from zoo.discovery import IncompatiblePlugin, PluginError, PluginInfo, built_ins, drop_ins, entry_points
+from zoo.discovery import (
+    CrashedPlugin,
+    IncompatiblePlugin,
+    PluginError,
+    PluginInfo,
+    built_ins,
+    drop_ins,
+    entry_points,
+)
 from zoo.hookspecs import (
+    HEAVY,
     HOOKS,
     NAME,
     PROJECT,
@@ -36,6 +45,7 @@ from zoo.hookspecs import (
     SamplerSpec,
     Spec,
 )
+from zoo.sentinel import crashed, importing
 
 __all__ = ["IncompatiblePlugin", "PluginError", "PluginInfo", "Registry", "UnknownName", "default_registry"]
 
@@ -58,8 +68,9 @@ class Registry:
         safe_mode: load no plugins but the built-ins.
         models: a models.toml; by default the one that ZOO_MODELS names, if any. Its models have bare names.
 
-    The environment variable ZOO_DISABLE lists the names of plugins not to import, separated by commas. With
-    ZOO_STRICT=1 the first problem of any plugin is raised, which is for their authors.
+    Environment variables decide before anything is imported: ZOO_PLUGINS lists the names of the only plugins to
+    import besides the built-ins, and ZOO_DISABLE those of plugins not to import, separated by commas. With ZOO_STRICT=1
+    the first problem of any plugin is raised, which is for their authors.
     """
 
     def __init__(
@@ -76,7 +87,8 @@ class Registry:
         self.annotators: dict[str, AnnotatorSpec] = {}
         self.metrics: dict[str, MetricSpec] = {}
         self._strict = os.environ.get("ZOO_STRICT", "") not in ("", "0")
-        self._disabled = {name.strip() for name in os.environ.get("ZOO_DISABLE", "").split(",")} - {""}
+        self._disabled, self._allowed = _names("ZOO_DISABLE"), _names("ZOO_PLUGINS")
+        self._crashed = set() if safe_mode else crashed()
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
 
@@ -96,8 +108,9 @@ class Registry:
         if folder:
             for candidate in drop_ins(Path(folder).expanduser()):
                 self._admit(*candidate)
-        for name in sorted(self._disabled - {info.name for info in self.plugins}):
-            warnings.warn(f"ZOO_DISABLE names {name!r}, but no plugin is called that", stacklevel=2)
+        for variable, names in (("ZOO_DISABLE", self._disabled), ("ZOO_PLUGINS", self._allowed)):
+            for name in sorted(names - {info.name for info in self.plugins}):
+                warnings.warn(f"{variable} names {name!r}, but no plugin is called that", stacklevel=2)
 
     def sampler(self, name: str) -> SamplerSpec:
         """The sampler of this full name; raises `UnknownName`."""
@@ -119,6 +132,17 @@ class Registry:
         """The metric of this full name; raises `UnknownName`."""
         return self._find("metric", self.metrics, name)
 
+    def note(self, names: Sequence[str], trouble: str) -> None:
+        """Note with the plugins of strangers that these names belong to what went wrong while they were in use.
+
+        Their state stays what it was: the fault may be another's, such as the model's.
+        """
+        for info in self.plugins:
+            own = {name for table in info.registers.values() for name in table}
+            line = f"in use: {trouble}"
+            if info.source != "built-in" and own & set(names) and line not in info.error.splitlines():
+                info.add_error(line)
+
     def _find(self, kind: str, table: Mapping[str, S], name: str) -> S:
         if name in table:
             return table[name]
@@ -137,8 +161,22 @@ class Registry:
         if info.name in self._disabled:
             info.state = "disabled"
             return
+        if info.source == "built-in":
+            self._take(info, load)
+        elif self._allowed and info.name not in self._allowed:
+            info.state, info.error = "disabled", "ZOO_PLUGINS does not name it"
+        else:
+            with importing(info.name, info.location):
+                self._take(info, load)
+
+    def _take(self, info: PluginInfo, load: Callable[[], object]) -> None:
         plugin: object = None
         with self._guarded(info):
+            if (info.name, info.location) in self._crashed:
+                raise CrashedPlugin(
+                    "the process died when it was last imported (it crashed, or was killed), so it is left out this "
+                    f"once and tried again at the next start; ZOO_DISABLE={info.name} leaves it out for good"
+                )
             plugin = self._import(info, load)
         if info.state != "loaded":
             return
@@ -176,10 +214,17 @@ class Registry:
 
     def _import(self, info: PluginInfo, load: Callable[[], object]) -> object:
         start = time.perf_counter()
+        before = set(sys.modules)
         try:
             plugin = load()
         finally:
             info.import_seconds = time.perf_counter() - start
+        heavy = [name for name in HEAVY if name in sys.modules and name not in before]
+        if heavy:
+            info.add_error(
+                f"importing it imports {', '.join(heavy)}, which makes every start slow: import that inside the "
+                "function that needs it"
+            )
         if not NAME.fullmatch(info.name):
             raise PluginError(
                 f"{info.name!r} cannot be a plugin's name: "
@@ -219,6 +264,11 @@ class Registry:
 def default_registry() -> Registry:
     """The registry of this process, made at first use from the environment."""
     return Registry()
+
+
+def _names(variable: str) -> set[str]:
+    """The names that an environment variable lists."""
+    return {name.strip() for name in os.environ.get(variable, "").split(",")} - {""}
 
 
 def _check_hooks(plugin: object, manager: pluggy.PluginManager) -> None:

@@ -173,6 +173,13 @@ class Sampler:
         """Whether it draws noise on the way, with these parameters."""
         return self.stochastic
 
+    def order(self) -> int | None:
+        """Its order of convergence on the probability-flow ODE, with these parameters; None if it claims none.
+
+        `zoo.testing` holds a sampler to it.
+        """
+        return None
+
     def sample(self, x: torch.Tensor, levels: Levels, noise: Noise) -> Queries:
         """Yield a `Query` whenever a network is to be asked, receive its `Prediction`, return the sample.
 

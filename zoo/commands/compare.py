@@ -62,6 +62,7 @@ def add(commands: Any) -> None:
 def _compare(arguments: argparse.Namespace) -> int:
     from zoo.comparison import stream
     from zoo.store import Store
+    from zoo.watchdog import Watch
 
     registry = registry_of(arguments)
     comparison = _comparison(arguments, registry)
@@ -69,7 +70,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     store = Store(arguments.out, comparison) if arguments.out else None
     # With --json what plugins print while they run must not end up between the braces.
     quiet = redirect_stdout(sys.stderr) if arguments.json else nullcontext()
-    with quiet, _cancel_on_interrupt() as interrupted:
+    watch = Watch()
+    with quiet, _cancel_on_interrupt() as interrupted, watch.telling(_warn):
         events = stream(
             comparison,
             device=arguments.device,
@@ -77,6 +79,7 @@ def _compare(arguments: argparse.Namespace) -> int:
             limits=limits,
             registry=registry,
             cancelled=interrupted.is_set,
+            watch=watch,
         )
         while True:
             try:
@@ -101,6 +104,10 @@ def _compare(arguments: argparse.Namespace) -> int:
     if interrupted.is_set():
         return 130
     return 0 if result.done else 1
+
+
+def _warn(stuck: str) -> None:
+    print(f"zoo: {stuck}; Ctrl-C twice ends this", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`zoo plugins` and `zoo models`: what there is."""
+"""`zoo plugins` and `zoo models`: what there is, and how to get more."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from typing import Any
 
 from zoo.commands.options import plugin_options, registry_of
 
+INSTALL = """
+Install a package of plugins with `pip install NAME` into the environment that the zoo runs in, or put a .py file into
+a folder and name that with --plugins-dir DIR or ZOO_PLUGINS_DIR. `python -m zoo check NAME` tells whether a plugin is
+right, and `python -m zoo new NAME` writes one to start from. ZOO_PLUGINS=NAME,… imports only these beside the
+built-ins, ZOO_DISABLE=NAME,… leaves some out, --safe-mode imports the built-ins only. A plugin is code that runs with
+your rights: install what you trust."""
+
 
 def add(commands: Any) -> None:
     """Add the commands to the command line."""
-    plugins = commands.add_parser("plugins", help="list plugins and what became of them")
+    plugins = commands.add_parser(
+        "plugins", help="list plugins, what became of them, and how to install more"
+    )
     plugins.add_argument("--json", action="store_true", help="as JSON")
     plugin_options(plugins)
     plugins.set_defaults(run=_plugins)
@@ -31,7 +40,8 @@ def _plugins(arguments: argparse.Namespace) -> int:
         names = ", ".join(name for names in plugin.registers.values() for name in names)
         print(f"{plugin.state:12} {plugin.name} {plugin.version}  {names}")
         if plugin.error:
-            print(f"{'':12} {plugin.error}")
+            print("\n".join(f"{'':12} {line}" for line in plugin.error.splitlines()))
+    print(INSTALL)
     return 0
 
 

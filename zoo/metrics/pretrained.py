@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 
 from zoo.metric import Absent, Finished, Metric, Score
 from zoo.metrics.intervals import mean_interval
@@ -59,7 +60,7 @@ class CLIPScore(Metric):
     """
 
     class Params(Metric.Params):
-        model: str = "openai/clip-vit-base-patch16"
+        model: str = Field("openai/clip-vit-base-patch16", title="CLIP model")
 
     params: Params
 

@@ -12,8 +12,12 @@ Y = TypeVar("Y")
 R = TypeVar("R")
 
 
-def in_background(work: Generator[Y, None, R], pause: float) -> Generator[list[Y], None, R]:
+def in_background(
+    work: Generator[Y, None, R], pause: float, quiet: float | None = None
+) -> Generator[list[Y], None, R]:
     """What `work` has yielded since the last look, a look every `pause` seconds at most; ends with its result.
+
+    When nothing has come for `quiet` seconds, an empty list comes.
 
     Closing this generator does not end `work`: tell it by other means to stop.
 
@@ -38,7 +42,11 @@ def in_background(work: Generator[Y, None, R], pause: float) -> Generator[list[Y
     threading.Thread(target=run, name="comparison", daemon=True).start()
     ended = False
     while not ended:
-        seen = [yielded.get()]
+        try:
+            seen = [yielded.get(timeout=quiet)]
+        except queue.Empty:
+            yield []
+            continue
         while not yielded.empty():
             seen.append(yielded.get())
         ended = seen[-1] is None

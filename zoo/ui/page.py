@@ -41,7 +41,7 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
         moves.tab(registry, runner, ACCELERATOR)
         learn.tab(registry, runner, ACCELERATOR)
         with gr.Tab("Plugins", id="plugins"):
-            gr.HTML(plugins_tab.table(registry))
+            gr.HTML(lambda: plugins_tab.table(registry))  # at each visit: what fails in use is noted
         api.add(registry, runner, ACCELERATOR)
 
         def gone(request: gr.Request) -> None:

@@ -17,6 +17,7 @@ from zoo.registry import Registry
 from zoo.ui import cards, methods
 from zoo.ui.background import in_background
 from zoo.ui.request import limits_for
+from zoo.watchdog import Watch, explanation
 
 if TYPE_CHECKING:
     from zoo.store import Store
@@ -25,6 +26,18 @@ log = logging.getLogger(__name__)
 
 REDRAW_SECONDS = 0.2
 """The page is redrawn no more often than this, or the browser falls behind."""
+
+
+GIVE_UP_SECONDS = 60.0
+"""How long the page waits for a method that computes without asking anything."""
+
+ADVICE = (
+    "What has ended is kept. Leave that method out, or start the page again with its plugin in ZOO_DISABLE."
+)
+
+
+class Stuck(Exception):
+    """A method does not come back; the message names it."""
 
 
 @dataclass
@@ -116,6 +129,8 @@ class Runner:
         try:
             with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
                 yield from self._run(comparison, cancelled, Path(folder))
+        except Stuck as error:
+            yield Change("Stopped.", problem=str(error))
         except ValueError as error:
             yield Change("Not run.", problem=str(error))
         except Exception as error:
@@ -135,16 +150,18 @@ class Runner:
         yield Change("Loading the model …", notices=notices)
         store = Store(folder / "comparison", comparison)
         gone = threading.Event()  # set when nobody draws any more
+        watch = Watch()
         events = stream(
             comparison,
             device=self.device,
             limits=limits,
             registry=self.registry,
             cancelled=lambda: cancelled() or gone.is_set(),
+            watch=watch,
         )
         started = time.perf_counter()
         try:
-            result = yield from self._drawn(events, comparison, store)
+            result = yield from self._drawn(events, comparison, store, watch, cancelled)
         finally:
             gone.set()
         seconds = time.perf_counter() - started
@@ -156,19 +173,31 @@ class Runner:
         status += f"{done} of {len(result.cells)} cells done."
         yield Change(status, noise=_noise(result.cells), archive=archive)
 
-    def _drawn(self, events: Any, comparison: Comparison, store: Store) -> Any:
+    def _drawn(
+        self,
+        events: Any,
+        comparison: Comparison,
+        store: Store,
+        watch: Watch,
+        cancelled: Callable[[], bool],
+    ) -> Any:
         """Draw events, those since the last drawing at once; returns the result."""
         titles = [self.title(str(line)) for line in comparison.cells]
         drawn = self.queued(comparison)
         ended: set[int] = set()
         noise = ""
-        looks = in_background(events, pause=REDRAW_SECONDS)
+        looks = in_background(events, pause=REDRAW_SECONDS, quiet=1.0)
         while True:
             try:
                 seen = next(looks)
             except StopIteration as stop:
                 result: ComparisonResult = stop.value
                 return result
+            if stuck := watch.stuck():
+                if cancelled() or stuck[1] > GIVE_UP_SECONDS:
+                    yield Change("Stopped.", self._given_up(comparison, drawn, ended, *stuck), noise)
+                    raise Stuck(f"{explanation(*stuck)}. {ADVICE}")
+                yield Change(f"{explanation(*stuck)}. Cancel gives up waiting for it.", list(drawn), noise)
             for event in seen:
                 noise = noise or event.result.noise
                 if event.kind not in ("progress", "scored"):
@@ -186,6 +215,23 @@ class Runner:
             scoring = comparison.metrics and len(ended) == len(titles)
             status = "Scoring …" if scoring else f"{len(ended)} of {len(titles)} cells have ended …"
             yield Change(status, list(drawn), noise)
+
+    def _given_up(
+        self, comparison: Comparison, drawn: list[str], ended: set[int], what: str, seconds: float
+    ) -> list[str]:
+        """The cells when one of them does not come back: what has ended stays."""
+        trouble = explanation(what, seconds)
+        found = list(drawn)
+        for i, method in enumerate(comparison.cells):
+            if i not in ended:
+                line = str(method)
+                result = CellResult(line, "cancelled", error=f"{what} did not come back")
+                if line == what:
+                    result = CellResult(line, "failed", error=trouble)
+                found[i] = cards.card(self.title(line), result, comparison.seeds, comparison.timing)
+                if line == what:
+                    self.registry.note(method.names, trouble)
+        return found
 
 
 def _noise(cells: tuple[CellResult, ...]) -> str:

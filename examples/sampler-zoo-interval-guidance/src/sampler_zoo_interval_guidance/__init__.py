@@ -1,0 +1,1 @@
+"""Guidance in a limited interval for the sampler zoo."""

@@ -1,0 +1,1 @@
+"""Restart sampling for the sampler zoo."""

@@ -1,0 +1,111 @@
+"""`zoo check` and `zoo new` on the command line, and deprecations."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import tomllib
+
+import zoo
+from zoo import deprecation
+from zoo.cli import main
+from zoo.commands.new import KINDS, words_of, write
+from zoo.deprecation import ZooDeprecationWarning, deprecated
+
+
+def test_a_built_in_is_checked_by_name_with_a_setting(capsys):
+    assert main(["check", "classifier_free_guidance", "--method", "cfg scale=1", "--json"]) == 0
+    outcomes = json.loads(capsys.readouterr().out)
+    assert {outcome["subject"] for outcome in outcomes} == {"cfg", "cfg scale=1.0"}
+    assert {outcome["state"] for outcome in outcomes} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name what to check"),
+        (["no_such_plugin"], "there is no plugin and no module 'no_such_plugin'; installed are models, ddpm"),
+        (["no/such/file.py"], "there is no file"),
+        (["zoo.method"], "contributes nothing: it has none of the hooks register_samplers"),
+        (["ddim", "--method", "dimm steps=3"], "there is no 'dimm'; there are ddim"),
+        (["ddim", "--method", "ddim steps=0"], "steps: Input should be greater than or equal to 1"),
+        (["--explain", "order"], "there is no check 'order'; there are import_is_light"),
+    ],
+)
+def test_wrong_input_to_check_is_explained(arguments, message, capsys):
+    try:
+        code = main(["check", *arguments])
+    finally:
+        printed = capsys.readouterr()
+    assert code == 2
+    assert message in printed.err
+
+
+def test_a_file_that_cannot_be_imported_is_explained(tmp_path, capsys):
+    (tmp_path / "odd.py").write_text("ZOO_API = 1\nraise SystemExit('no')\n")
+    assert main(["check", str(tmp_path / "odd.py")]) == 2
+    assert "odd cannot be imported: SystemExit: no" in capsys.readouterr().err
+
+
+def test_a_check_is_explained(capsys):
+    assert main(["check", "--explain", "inputs_are_untouched"]) == 0
+    printed = capsys.readouterr().out
+    assert "inputs_are_untouched (sampler)" in printed
+    assert "inputs_are_untouched (conditioner)" in printed
+
+
+def test_plugins_says_how_to_install_more(capsys):
+    assert main(["plugins", "--safe-mode"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("pip install", "--plugins-dir", "zoo new", "zoo check", "ZOO_PLUGINS", "ZOO_DISABLE"):
+        assert word in printed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_package_is_complete(kind, tmp_path, capsys):
+    assert main(["new", "My Method", "--kind", kind, "--out", str(tmp_path)]) == 0
+    folder = tmp_path / "sampler-zoo-my-method"
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["entry-points"]["sampler_zoo"] == {"my_method": "sampler_zoo_my_method.plugin"}
+    assert project["dependencies"] == ["sampler-zoo>=0.1,<1"]
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {"README.md", ".github/workflows/ci.yml", "tests/test_conformance.py"} <= files
+    for name in files:
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "«" not in text
+        if name.endswith(".py"):
+            compile(text, name, "exec")
+    assert "id-token: write" in (folder / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    assert main(["new", "my-method", "--out", str(tmp_path)]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", "2fast", "a/b", "lambda", "plugin", "ümlaut", "../up"])
+def test_a_name_that_cannot_be_a_package_s_is_refused(name, tmp_path):
+    with pytest.raises(ValueError, match="cannot be a package's name"):
+        write(name, "sampler", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_may_be_written_in_any_way():
+    for name in ("My Solver", "my-solver", "my_solver", "sampler-zoo-my-solver"):
+        assert words_of(name)["project"] == "sampler-zoo-my-solver"
+        assert words_of(name)["Class"] == "MySolver"
+
+
+def test_a_deprecation_warns_for_one_minor_version_and_must_then_be_gone(monkeypatch):
+    def old():
+        deprecated("zoo.old", "write zoo.new", since="0.2")
+
+    for version in ("0.2.0", "0.3.7"):
+        monkeypatch.setattr(zoo, "__version__", version)
+        with pytest.warns(
+            ZooDeprecationWarning, match=r"since zoo 0\.2 and will be gone in 0\.4: write zoo\.new"
+        ) as w:
+            old()
+        assert w[0].filename == __file__
+    monkeypatch.setattr(zoo, "__version__", "0.4.0")
+    with pytest.raises(AssertionError, match=r"zoo\.old is deprecated since 0\.2: remove it in 0\.4\.0"):
+        old()
+    assert deprecation.__doc__

@@ -1,0 +1,213 @@
+"""Plugins that break every rule, used in a comparison: their own cell says so, and the others are done."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import zoo
+from zoo.cell import Limits
+from zoo.registry import Registry
+from zoo.ui import plugins_tab, running
+from zoo.ui.running import Runner
+from zoo.watchdog import Watch
+
+ROOT = Path(__file__).parents[1]
+
+HEADER = """
+import time
+import zoo
+from zoo import Query, Sampler, SamplerSpec, hookimpl
+ZOO_API = 1
+
+@hookimpl
+def register_samplers():
+    return [SamplerSpec("odd", Odd, title={title!r})]
+
+class Odd(Sampler):
+    def sample(self, x, levels, noise):
+        {body}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch, tmp_path_factory):
+    for name in ("ZOO_PLUGINS_DIR", "ZOO_PLUGINS", "ZOO_DISABLE", "ZOO_STRICT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ZOO_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+
+
+def registry_with(folder: Path, body: str, title: str = "Odd") -> Registry:
+    """A registry with one specimen, whose `sample` has this body."""
+    source = HEADER.format(title=title, body="\n        ".join(body.splitlines()))
+    (folder / "specimen.py").write_text(source)
+    return Registry(folder)
+
+
+def state(registry: Registry):
+    return next(info for info in registry.plugins if info.name == "specimen")
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("yield Query(x, levels[0])\nraise RuntimeError('mid-step')", "RuntimeError: mid-step"),
+        ("return x", "'Tensor' object is not an iterator"),
+        ("return\nyield", "the sampler returned NoneType"),
+        ("while True: yield Query(x, levels[0])", "used up its 50 network evaluations"),
+        ("yield Query(x, levels[0])\nreturn x * float('nan')", "the sample holds NaN"),
+        ("yield Query(x, levels[0])\nreturn x[:, :1]", "the sampler returned (2, 1, 16, 16)"),
+        ("yield Query(x[:1], levels[0])", "the query's x has shape (1, 3, 16, 16)"),
+        ("yield 'what is this?'", "a sampler must yield Query(x, level), this one yielded str"),
+        ("yield Query(x, levels[0])\nimport sys\nsys.exit(3)", "SystemExit: 3"),
+        ("yield Query(x, levels[-1])", "the clean level has no noise"),
+    ],
+    ids=[
+        "raises mid-step",
+        "is no generator",
+        "returns without yielding",
+        "yields for ever",
+        "NaN",
+        "wrong shape",
+        "wrong query",
+        "no query",
+        "sys.exit",
+        "asks at the clean level",
+    ],
+)
+def test_a_failing_method_leaves_the_others_alone_and_its_plugin_says_what_happened(tmp_path, body, error):
+    registry = registry_with(tmp_path, body)
+    comparison = zoo.Comparison(model="gaussian", seeds="0..1", cells=["specimen/odd", "ddim steps=2"])
+    limits = Limits(nfe=50)
+    odd, ddim = zoo.compare(comparison, registry=registry, limits=limits).cells
+    assert (odd.status, ddim.status) == ("failed", "done")
+    assert error in odd.error
+    info = state(registry)
+    assert info.state == "loaded"
+    assert info.error == f"in use: specimen/odd: {odd.error}"
+    zoo.compare(comparison, registry=registry, limits=limits)
+    assert info.error.count("in use") == 1, "the same trouble is told once"
+
+
+def test_what_mutates_its_input_harms_itself_only(tmp_path):
+    body = "prediction = yield Query(x, levels[0])\nprediction.x0.zero_()\nx.zero_()\nreturn prediction.x0"
+    registry = registry_with(tmp_path, body)
+    lines = ["specimen/odd", "ddim steps=2", "ddpm steps=2"]
+    with_odd = zoo.compare(
+        zoo.Comparison(model="gaussian", prompt="dusk", cells=lines), registry=registry
+    ).cells
+    without = zoo.compare(zoo.Comparison(model="gaussian", prompt="dusk", cells=lines[1:])).cells
+    for beside, alone in zip(with_odd[1:], without, strict=True):
+        assert float((beside.samples - alone.samples).abs().max()) < 1e-9
+
+
+def test_a_script_in_a_title_stays_text(tmp_path):
+    title = "<script>alert(1)</script>"
+    registry = registry_with(tmp_path, "raise RuntimeError('<script>alert(2)</script>')\nyield", title)
+    comparison = zoo.Comparison(model="gaussian", cells=["specimen/odd", "ddim steps=2"])
+    runner = Runner(registry, "cpu")
+    assert runner.begin("visitor")
+    shown = [
+        text
+        for change in runner.run(comparison, "visitor")
+        for text in [change.status, change.problem, *(change.cards or [])]
+    ]
+    html = "".join([*shown, plugins_tab.table(registry)])
+    assert "&lt;script&gt;alert(1)" in html
+    assert "&lt;script&gt;alert(2)" in html
+    assert "<script" not in html
+
+
+SPIN = """\
+for _ in range(2): yield Query(x, levels[0])
+while not getattr(zoo, 'released', False): time.sleep(0.01)
+return x"""
+
+
+@pytest.fixture
+def spinning(tmp_path, monkeypatch):
+    """A registry with a method that computes until it is released, which the test's end does."""
+    yield registry_with(tmp_path, SPIN)
+    monkeypatch.setattr(zoo, "released", True, raising=False)
+    for thread in threading.enumerate():
+        if thread.name == "comparison":
+            thread.join(30)
+
+
+@pytest.mark.parametrize("ends_by", ["waiting", "cancelling"])
+def test_a_method_that_never_comes_back_is_named_on_the_page_which_goes_on(spinning, monkeypatch, ends_by):
+    monkeypatch.setattr(running, "Watch", lambda: Watch(patience=0.2))
+    monkeypatch.setattr(running, "GIVE_UP_SECONDS", 1.0 if ends_by == "waiting" else 600)
+    comparison = zoo.Comparison(model="gaussian", cells=["ddim steps=1", "specimen/odd", "ddim steps=900"])
+    runner = Runner(spinning, "cpu")
+    runner.begin("visitor")
+    changes = []
+    for change in runner.run(comparison, "visitor"):
+        changes.append(change)
+        if "Cancel gives up" in change.status and ends_by == "cancelling":
+            runner.stop("visitor")
+    if ends_by == "cancelling":
+        assert any("specimen/odd has been computing for" in change.status for change in changes)
+    assert "specimen/odd has been computing for" in changes[-1].problem
+    assert "ZOO_DISABLE" in changes[-1].problem
+    states = [
+        next(s for s in ("done", "failed", "cancelled") if f'data-state="{s}"' in card)
+        for card in next(change.cards for change in reversed(changes) if change.cards)
+    ]
+    assert states == ["done", "failed", "cancelled"]
+    assert "in use: specimen/odd has been computing for" in state(spinning).error
+
+    runner.forget("visitor")
+    assert runner.begin("visitor")
+    again = list(runner.run(zoo.Comparison(model="gaussian", cells=["ddim steps=1"]), "visitor"))
+    assert "1 of 1 cells done" in again[-1].status
+
+
+def test_the_command_line_names_it_too(spinning):
+    told = []
+    watch = Watch(patience=0.1)
+
+    def tell(message):
+        told.append(message)
+        zoo.released = True
+
+    comparison = zoo.Comparison(model="gaussian", cells=["specimen/odd"])
+    try:
+        with watch.telling(tell):
+            for _ in zoo.stream(comparison, registry=spinning, watch=watch):
+                pass
+    finally:
+        del zoo.released
+    assert len(told) == 1
+    assert told[0].startswith("specimen/odd has been computing for")
+
+
+def test_a_plugin_that_imports_torch_at_its_top_is_told_so(tmp_path):
+    (tmp_path / "specimen.py").write_text(HEADER.format(title="Odd", body="yield") + "\nimport torch\n")
+    program = (
+        "import sys; from zoo.registry import Registry\n"
+        f"info = Registry({str(tmp_path)!r}).plugins[-1]; print(info.state, info.error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("loaded importing it imports torch")
+
+
+def test_a_package_that_pins_torch_is_told_so(tmp_path, monkeypatch):
+    info = tmp_path / "pins-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: pins\nVersion: 1.0\nRequires-Dist: torch==2.1.0\n"
+    )
+    (info / "entry_points.txt").write_text("[sampler_zoo]\npins = zoo_pins_module\n")
+    (tmp_path / "zoo_pins_module.py").write_text(HEADER.format(title="Odd", body="yield"))
+    monkeypatch.syspath_prepend(tmp_path)
+    (found,) = [plugin for plugin in Registry().plugins if plugin.name == "pins"]
+    assert found.state == "loaded"
+    assert "its package pins torch==2.1.0" in found.error
+    sys.modules.pop("zoo_pins_module")
