@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         mcp_server=False,
         enable_monitoring=False,
         run_history=False,  # pictures are kept by downloading them, not in the browser's storage
-        max_file_size="16mb",  # of a control picture
+        max_file_size="16mb",  # of a picture
         footer_links=["api"],
     )
     print(f"The sampler zoo is at {url}", flush=True)

@@ -138,6 +138,10 @@ def register_samplers():
             title="Consistency model",
             summary="1 to 8 steps by a network that says where the ODE ends; three recipes to make one.",
             paper="2303.01469",
+            equation=r"\hat x_0 = f_\theta(x_t, t), \qquad x_s = \alpha_s\,\hat x_0 + \sigma_s z",
+            cost="One evaluation a step, one to a few steps; and the training of its network.",
+            when="When one or two evaluations must do. The first jumps to the end; each further one goes back to less "
+            "noise and jumps again.",
         ),
         SamplerSpec(
             "lcm",
@@ -145,5 +149,10 @@ def register_samplers():
             title="Latent consistency",
             summary="Few steps by a network distilled from a guided teacher, which takes the scale as an input.",
             paper="2310.04378",
+            equation=r"\hat x_0 = f_\theta(x_t, t, w), \qquad x_s = \alpha_s\,\hat x_0 + \sigma_s z,"
+            r"\quad w = s - 1",
+            cost="One evaluation a step, guidance included, 1 to 8 steps.",
+            when="With a network that was distilled for it. It needs no guidance around it: the scale goes into the "
+            "network.",
         ),
     ]

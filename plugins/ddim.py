@@ -54,5 +54,10 @@ def register_samplers():
             title="DDIM",
             summary="First-order solver of the probability-flow ODE; η mixes in fresh noise.",
             paper="2010.02502",
+            equation=r"x_s = \alpha_s\,\hat x_0 + \sqrt{\sigma_s^2 - \sigma^2}\,\hat\varepsilon + \sigma z,"
+            r"\qquad \sigma = \eta\,\sigma_s\sqrt{1 - \Big(\frac{\alpha_t\,\sigma_s}{\alpha_s\,\sigma_t}\Big)^2}",
+            cost="One evaluation a step; 20 to 50 steps are usual.",
+            when="The safe choice at any number of steps. At η = 0 the noise decides the picture, so that it can be "
+            "inverted and interpolated.",
         )
     ]

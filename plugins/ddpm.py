@@ -65,5 +65,11 @@ def register_samplers():
             title="DDPM",
             summary="Ancestral sampling: each step draws from the posterior. Best with hundreds of steps.",
             paper="2006.11239",
+            equation=r"x_s = \frac{\alpha_s \beta\,\hat x_0 + \frac{\alpha_t}{\alpha_s}\sigma_s^2\,x_t}{\sigma_t^2}"
+            r" + \sqrt{\tilde\beta}\,z, \qquad \beta = \sigma_t^2 - \frac{\alpha_t^2}{\alpha_s^2}\,\sigma_s^2,"
+            r"\qquad \tilde\beta = \beta\,\frac{\sigma_s^2}{\sigma_t^2}",
+            cost="One evaluation a step; hundreds of steps for its best pictures.",
+            when="When time does not matter, or as the reference that faster samplers are held against. Its fresh "
+            "noise forgives earlier errors, given many steps; with few, much of that noise stays.",
         )
     ]

@@ -343,6 +343,10 @@ def register_samplers():
             type(name, (DiffusersScheduler,), {"scheduler": name, "__module__": __name__}),
             title=f"diffusers {name.removesuffix('Scheduler')}",
             summary="The scheduler of the installed diffusers, with its own defaults.",
+            equation=r"x_s = \texttt{scheduler.step}(\hat v,\, t,\, x_t)",
+            cost="As its scheduler asks: mostly one evaluation a step, two for those of Heun’s kind.",
+            when="To see how diffusers’ own implementation of a method behaves on the same noise and network, or to "
+            "use one that the zoo has not written.",
         )
         for name in _names()
     ]

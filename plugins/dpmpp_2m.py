@@ -51,5 +51,10 @@ def register_samplers():
             title="DPM-Solver++ (2M)",
             summary="Second-order multistep solver in log-SNR: one evaluation a step, sharp in about 20.",
             paper="2211.01095",
+            equation=r"x_s = \frac{\sigma_s}{\sigma_t}\,x_t - \alpha_s\,(e^{-h} - 1)\,D,"
+            r"\qquad D = \hat x_0(t) + \frac{h}{2 h_r}\big(\hat x_0(t) - \hat x_0(r)\big)",
+            cost="One evaluation a step: the second order comes from the answer before.",
+            when="A first choice at 10 to 30 evaluations. Under strong guidance, where answers change quickly from "
+            "step to step, take more steps.",
         )
     ]

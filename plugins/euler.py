@@ -37,5 +37,10 @@ def register_samplers():
             title="Euler (Karras)",
             summary="First-order solver at noise levels dense near the data; churn mixes in fresh noise.",
             paper="2206.00364",
+            equation=r"z_s = z_t + (\varsigma_s - \varsigma_t)\,\hat\varepsilon,"
+            r"\qquad z = \frac{x}{\alpha}, \quad \varsigma = \frac{\sigma}{\alpha}",
+            cost="One evaluation a step.",
+            when="For many steps at levels dense near the data, and as the baseline for Heun’s correction. With a "
+            "handful of steps DDIM’s trailing levels serve better.",
         )
     ]

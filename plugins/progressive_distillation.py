@@ -42,5 +42,11 @@ def register_samplers():
             title="Progressive distillation",
             summary="1, 2, 4 or 8 steps by students trained to do one step for every two of their teacher.",
             paper="2202.00512",
+            equation=r"x_s = \alpha_s\,\hat x_0 + \sigma_s\,\hat\varepsilon, \qquad"
+            r" \hat x_0 \approx \frac{z'' - (\sigma''/\sigma_t)\,x_t}{\alpha'' - (\sigma''/\sigma_t)\,\alpha_t}"
+            r"\;\text{ of two teacher steps } x_t \to z''",
+            cost="One evaluation a step, 1 to 8 steps; and the training of a student for each number of steps.",
+            when="When pictures must come in a few evaluations and a student has been trained for just that number. "
+            "It knows no other levels.",
         )
     ]

@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -62,6 +63,25 @@ def main() -> None:
             page.wait_for_timeout(300)
             page.screenshot(path=str(arguments.out / f"{name}.png"), full_page=width < 600)
             page.close()
+        tabs(browser, server.url, arguments.out, arguments.all)
+
+
+def tabs(browser: Any, url: str, out: Path, every: bool = False) -> None:
+    """The other tabs, desktop and light, as they first show."""
+    for name, (tab, ready) in {
+        "moves": ("See how it moves", ".zoo-panel canvas"),
+        "learn": ("Learn", ".zoo-lesson .katex-display"),
+    }.items():
+        if name != "moves" and not every:
+            continue
+        page = browser.new_page(viewport={"width": 1280, "height": 1180}, reduced_motion="reduce")
+        page.set_default_timeout(240_000)
+        page.goto(url)
+        page.click(f"[role=tab]:visible:has-text('{tab}')")
+        page.wait_for_selector(ready)
+        page.wait_for_timeout(1500)
+        page.screenshot(path=str(out / f"{name}.png"))
+        page.close()
 
 
 if __name__ == "__main__":

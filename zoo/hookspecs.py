@@ -53,6 +53,9 @@ class Spec:
         summary: one or two sentences.
         paper: its arXiv number, such as "2010.02502".
         params: the parameters; by default the implementation's own `Params`.
+        equation: of one step, in LaTeX as KaTeX reads it, without delimiters.
+        cost: what it costs, in network evaluations.
+        when: when to use it, and when not.
 
     Raises:
         TypeError: an argument is of the wrong type.
@@ -67,9 +70,12 @@ class Spec:
     summary: str = ""
     paper: str = ""
     params: type[BaseModel] | None = None
+    equation: str = ""
+    cost: str = ""
+    when: str = ""
 
     def __post_init__(self) -> None:
-        for field in ("name", "title", "summary", "paper"):
+        for field in ("name", "title", "summary", "paper", "equation", "cost", "when"):
             value = getattr(self, field)
             if not isinstance(value, str):
                 raise TypeError(f"{field} of {self._label} must be a string, got {value!r}")

@@ -93,7 +93,7 @@ def finish(*cells: Cell, dtype: torch.dtype = torch.float32) -> list[Run]:
     engine.start(cells)
     while any(cell.running for cell in cells):
         for queries, cell in zip(asked, cells, strict=True):
-            if cell.query is not None:
+            if isinstance(cell.query, (Query, ClassQuery)):  # decoding is none of the sampler's
                 queries.append(cell.query)
         engine.tick(cells)
     runs = []

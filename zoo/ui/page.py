@@ -7,7 +7,7 @@ import json
 import gradio as gr
 
 from zoo.registry import Registry
-from zoo.ui import api, front, plugins_tab
+from zoo.ui import api, front, learn, moves, plugins_tab
 from zoo.ui.calls import calls
 from zoo.ui.catalogue import catalogue
 from zoo.ui.running import Runner
@@ -33,6 +33,8 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
                 server_functions=calls(registry, runner),
                 catalogue=json.dumps(catalogue(registry)),
             )
+        moves.tab(registry, runner, ACCELERATOR)
+        learn.tab(registry, runner, ACCELERATOR)
         with gr.Tab("Plugins", id="plugins"):
             plugins = gr.HTML(plugins_tab.table(registry))
         api.add(registry, runner, ACCELERATOR)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from zoo.ui import front
+from zoo.ui import front, learn, moves
 
 SANS = ["ui-sans-serif", "system-ui", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -27,7 +27,11 @@ def theme() -> gr.themes.Base:
         body_text_color_subdued_dark="*neutral_400",
         background_fill_secondary="*neutral_100",
         background_fill_secondary_dark="*neutral_800",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
     )
 
 
-CSS = front.style()
+CSS = front.style() + moves.CSS + learn.CSS

@@ -1,0 +1,55 @@
+"""What is shown as source is source: read from the files, and still there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from zoo.builtins.heun import Heun
+
+from zoo.lessons.algorithms import ALGORITHMS, SYMBOLS
+from zoo.lessons.source import implementation, line
+
+ROOT = Path(__file__).parents[2]
+SHOWN = [
+    *((f"{a.title}, {step.says}", step) for a in ALGORITHMS for step in a.steps if step.code),
+    *((symbol.name, symbol) for symbol in SYMBOLS),
+]
+
+
+@pytest.mark.parametrize("shown", [entry for _, entry in SHOWN], ids=[name for name, _ in SHOWN])
+def test_every_line_that_is_shown_is_in_its_file_at_that_line(shown):
+    found = shown.source()
+    for excerpt in found if isinstance(found, list) else [found]:
+        lines = (ROOT / excerpt.file).read_text(encoding="utf-8").splitlines()[excerpt.first - 1 :]
+        for text, there in zip(excerpt.text.splitlines(), lines, strict=False):
+            assert text and there.strip() == text.strip()
+
+
+def test_the_paper_s_lines_are_all_there():
+    assert [len(algorithm.steps) for algorithm in ALGORITHMS] == [7, 6, 2]
+
+
+@pytest.mark.parametrize(
+    ("address", "beginning", "message"),
+    [
+        ("zoo.builtins.ddim:DDIM.sample", "y =", "no line of"),
+        ("zoo.builtins.ddim:DDIM.sample", "", "exactly one must"),
+        ("zoo.builtins.ddim:DDIM.nothing", "x =", "defines no DDIM.nothing"),
+    ],
+)
+def test_a_line_that_is_not_there_or_not_the_only_one_is_refused(address, beginning, message):
+    with pytest.raises(LookupError, match=message):
+        line(address, beginning)
+
+
+def test_a_statement_over_several_lines_is_shown_whole():
+    found = line("zoo.training.denoiser:train", "fitted = fit(")
+    assert found.text.startswith("fitted = fit(") and found.text.endswith(")")
+
+
+def test_the_class_shown_is_the_one_that_samples():
+    found = implementation(Heun, "sample")
+    assert found.file == "plugins/heun.py"
+    assert found.text.startswith("class Heun(KarrasSampler):")
+    assert found.text in (ROOT / found.file).read_text(encoding="utf-8")

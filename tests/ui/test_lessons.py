@@ -1,0 +1,94 @@
+"""The pieces that the tabs "See how it moves" and "Learn" are made of."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from zoo.lessons.methods import Lesson
+from zoo.models import mixture
+from zoo.registry import Registry
+from zoo.ui import forward, latents, learn, moves
+from zoo.ui.running import Runner
+
+REGISTRY = Registry(safe_mode=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ddim steps=20 | cfg scale=3", "ddim steps=20 | cfg scale=4.5"),
+        ("ddim | cfg", "ddim | cfg scale=4.5"),
+        ("ddim steps=20", "ddim steps=20"),
+        ("not a | method", "not a | method"),
+    ],
+)
+def test_the_slider_writes_the_scale_of_guided_lines(line, expected):
+    assert moves.with_scale(line, 4.5, REGISTRY) == expected
+
+
+def test_the_modes_on_the_page_are_the_models_own():
+    assert mixture.build().words == moves.MODES
+
+
+def test_the_stage_gets_numbers_that_the_browser_can_read():
+    lines = [
+        "ddim steps=3",
+        "",
+        "ddim steps=2 | cfg scale=2",
+        "progressive_distillation steps=3",
+        "ddpm steps=400",
+        "consistency",
+    ]
+    sent = moves.payload(lines, "", "north", "0..2", REGISTRY, Runner(REGISTRY, "cpu"))
+    json.loads(json.dumps(sent, allow_nan=False))
+    plain, guided, impossible, long, jump = sent["panels"]
+    assert jump["status"] == "done" and jump["cost"] == "1 NFE"
+    ends = jump["path"]["states"][-1], jump["solution"]["states"][-1]
+    np.testing.assert_allclose(*ends, atol=2e-3)
+    assert plain["terms"] == [{"weight": 1.0, "only": None}]
+    assert guided["terms"] == [{"weight": 2.0, "only": 2}, {"weight": -1.0, "only": None}]
+    assert impossible["status"] == "na" and "path" not in impossible
+    assert len(long["path"]["states"]) == len(long["path"]["at"]) == moves.MAX_STATES
+    assert len(long["asked"]) == 400
+    assert plain["path"]["at"][0] == pytest.approx(1, abs=1e-3) and plain["path"]["at"][-1] == 0
+    assert plain["path"]["states"][0] == long["path"]["states"][0]
+    with pytest.raises(ValueError, match="At most 64 points"):
+        moves.payload(["ddim"], "", "north", "0..64", REGISTRY, Runner(REGISTRY, "cpu"))
+
+
+def test_a_card_escapes_what_a_plugin_wrote():
+    bad = "<script>alert(1)</script>"
+    text = learn.card(Lesson("sampler", (f"a/{bad}",), bad, bad, bad, bad, bad, bad, None))
+    assert "<script" not in text
+
+
+def test_pictures_of_the_forward_process_are_strips_of_all_times():
+    import base64
+    import io
+
+    from PIL import Image
+
+    sent = forward.payload(np.zeros((forward.SIZE, forward.SIZE, 3)))
+    assert len(sent["rows"]) == 3
+    for row in sent["rows"]:
+        for way in ("direct", "stepped"):
+            picture = Image.open(io.BytesIO(base64.b64decode(row[way].partition(",")[2])))
+            assert picture.size == (forward.SIZE * len(forward.TIMES), forward.SIZE)
+        assert row["snr"] == sorted(row["snr"], reverse=True)
+
+
+def test_uploads_that_are_no_pictures_or_too_large_are_refused_without_naming_folders(tmp_path, monkeypatch):
+    from PIL import Image
+
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    Image.new("RGB", (20, 10), "teal").save(tmp_path / "small.png")
+    with pytest.raises(ValueError, match="cannot be read as a picture") as refused:
+        latents.uploaded_picture(str(tmp_path / "broken.png"), 8, 8)
+    assert str(tmp_path) not in str(refused.value)
+    assert latents.uploaded_picture(str(tmp_path / "small.png"), 8, 8).shape == (3, 8, 8)
+    monkeypatch.setattr("zoo.picture.MAX_PIXELS", 199)
+    with pytest.raises(ValueError, match="pixels"):
+        latents.uploaded_picture(str(tmp_path / "small.png"), 8, 8)

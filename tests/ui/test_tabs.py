@@ -1,0 +1,147 @@
+"""The tabs "See how it moves" and "Learn" as a person uses them: a real server, a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from zoo.models import mixture
+from zoo.schedule import Level
+
+WAIT = 240_000
+"""Milliseconds; much more than an idle machine needs."""
+
+STAGE = "[...document.querySelectorAll('#moves-stage, #moves-stage *')].find(e => e.zoo).zoo"
+
+
+@pytest.fixture
+def page(browser: Any, server: Any) -> Iterator[Any]:
+    """The opened page; fails the test if it logs an error or asks any other host for something."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context.set_default_timeout(WAIT)
+    opened = context.new_page()
+    wrong: list[str] = []
+    opened.on("console", lambda m: wrong.append(f"console: {m.text}") if m.type == "error" else None)
+    opened.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
+    allowed = (server.url, "data:", "blob:")
+    opened.on("request", lambda r: None if r.url.startswith(allowed) else wrong.append(f"asked {r.url}"))
+    opened.goto(server.url)
+    yield opened
+    context.close()
+    assert wrong == []
+
+
+def open_tab(page: Any, *names: str) -> None:
+    for name in names:
+        page.locator("[role=tab]:visible", has_text=name).first.click()
+
+
+def lines(page: Any) -> list[str]:
+    return page.locator(".zoo-panel code").all_inner_texts()
+
+
+def test_paths_are_drawn_over_the_exact_density_and_follow_the_guidance_scale(page):
+    open_tab(page, "See how it moves")
+    page.wait_for_function("document.querySelectorAll('.zoo-panel canvas').length == 6")
+    assert "exact" in page.locator(".zoo-panel").nth(2).inner_text()
+    assert "DDIM, 5 steps" in page.locator(".zoo-panel canvas").nth(2).get_attribute("aria-label")
+    assert page.locator(".zoo-panel", has_text="ddpm").first.inner_text().count("stochastic") == 1
+
+    model, level = mixture.build(), Level(0.6, 0.8, 0.0)
+    points = torch.tensor([[0.3, -1.2], [2.0, 0.1], [-1.0, 1.4]], dtype=torch.float64)
+    density = model.log_density(points, level)
+    score = -model.eps(points, level) / level.sigma
+    for (x, y), log, (gx, gy) in zip(points.tolist(), density.tolist(), score.tolist(), strict=True):
+        found = page.evaluate(
+            f"([x, y]) => {STAGE}.density({STAGE}.data().mixture, x, y, 0.6, 0.8, null)", [x, y]
+        )
+        assert [found["log"], found["gx"], found["gy"]] == pytest.approx([log, gx, gy], abs=1e-6)
+
+    before = page.locator(".zoo-panel canvas").nth(1).evaluate("c => c.toDataURL()")
+    page.locator("#moves-stage .zoo-scrubber").fill("0.5")
+    assert "σ 0.71" in page.inner_text("#moves-stage .zoo-level")
+    assert page.locator(".zoo-panel canvas").nth(1).evaluate("c => c.toDataURL()") != before
+
+    page.locator("#moves-scale input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.zoo-panel code')].some(c => c.textContent.includes('scale=3.1'))"
+    )
+    assert "cfg scale=3.1" in page.input_value("#moves-methods textarea")
+
+    page.fill("#moves-methods textarea", "ddim steps=4 | nonsense")
+    page.click("#moves-run")
+    page.wait_for_selector("#moves .zoo-problem")
+    assert "nonsense" in page.inner_text("#moves .zoo-problem")
+    page.fill("#moves-methods textarea", "progressive_distillation steps=3\nddim steps=2")
+    page.click("#moves-run")
+    page.wait_for_function("document.querySelectorAll('.zoo-panel').length == 2")
+    assert lines(page) == ["progressive_distillation steps=3", "ddim steps=2"]
+    assert "distilled/3" in page.locator(".zoo-panel").first.inner_text(), "it says what it lacks"
+
+
+def test_pictures_between_two_seeds_and_a_picture_s_own_noise(page):
+    open_tab(page, "See how it moves", "Between noises")
+    page.fill("#between-method textarea, #between-method input", "ddim steps=2")
+    page.click("#between-run")
+    page.wait_for_function("document.querySelectorAll('.zoo-book-strip img').length == 9")
+    page.locator(".zoo-book .zoo-scrubber").fill("4")
+    assert "Frame 5 of 9" in page.locator(".zoo-book-page").get_attribute("alt")
+    assert "2 NFE" in page.inner_text(".zoo-book .zoo-said")
+
+    open_tab(page, "Back to noise")
+    page.fill("#back-steps input[type=number]", "5")
+    page.keyboard.press("Tab")
+    page.click("#back-run")
+    page.wait_for_function("document.querySelectorAll('.zoo-figures img').length == 3")
+    assert "5 NFE up, 5 NFE down" in page.inner_text("#back-shown")
+
+
+def test_every_method_has_a_card_with_its_equation_and_source(page):
+    open_tab(page, "Learn")
+    page.wait_for_function("document.querySelectorAll('.block.zoo-lesson .katex-display').length >= 10")
+    assert page.locator(".katex-error").count() == 0
+    card = page.locator(".block.zoo-lesson", has_text="DDIM").first
+    assert card.locator("a").get_attribute("href") == "https://arxiv.org/abs/2010.02502"
+    card.locator("summary", has_text="Source").click()
+    assert "class DDIM(Sampler):" in card.locator("pre").inner_text()
+    font = page.locator(".block.zoo-lesson .katex .mathnormal").first.evaluate(
+        "e => document.fonts.check('16px KaTeX_Math') && getComputedStyle(e).fontFamily"
+    )
+    assert "KaTeX_Math" in font
+
+
+def test_a_picture_of_ones_own_becomes_noise(page, tmp_path):
+    open_tab(page, "Learn", "Forward process")
+    page.wait_for_function("document.querySelectorAll('.zoo-sprite').length == 6")
+    before = page.locator(".zoo-sprite").first.evaluate("e => e.style.backgroundImage")
+    Image.new("RGB", (200, 100), "orange").save(tmp_path / "orange.png")
+    page.set_input_files("#forward-picture input[type=file]", str(tmp_path / "orange.png"))
+    page.wait_for_function(
+        "before => document.querySelector('.zoo-sprite').style.backgroundImage != before", arg=before
+    )
+    page.locator("#forward-stage .zoo-scrubber").fill("25")
+    assert "t = 999" in page.inner_text("#forward-stage .zoo-level")
+    assert "t = 999" in page.locator(".zoo-sprite").first.get_attribute("aria-label")
+    assert "1000 steps" in page.locator(".zoo-count").first.inner_text()
+
+
+def test_the_paper_s_algorithms_stand_beside_the_code(page):
+    open_tab(page, "Learn", "Algorithms")
+    page.wait_for_function("document.querySelectorAll('.zoo-steps li').length == 15")
+    text = page.inner_text("body")
+    assert "for t, s in levels.pairs():" in text and "plugins/ddpm.py, line" in text
+    page.wait_for_function("document.querySelectorAll('.zoo-says .katex').length >= 10")
+    assert page.locator(".katex-error").count() == 0
+
+
+@pytest.mark.parametrize("tabs", [("See how it moves",), ("Learn",)], ids=["moves", "learn"])
+def test_a_phone_needs_no_sideways_scrolling(page, tabs):
+    open_tab(page, *tabs)
+    page.wait_for_selector(".zoo-panel canvas, .katex-display >> visible=true")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -1,0 +1,228 @@
+"""The two algorithms of the DDPM paper, each line beside the lines of this repository that do the same.
+
+Ho, Jain, Abbeel 2020, "Denoising Diffusion Probabilistic Models", arXiv:2006.11239, algorithms 1 and 2; DDIM's step
+beside the second: Song, Meng, Ermon 2021, arXiv:2010.02502, equation 12.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zoo.lessons.source import Excerpt, line
+
+_TRAIN = "zoo.training.denoiser:train"
+_LOSS = "zoo.training.denoiser:train.loss"
+_DRAW = "zoo.training.denoiser:draw"
+_FIT = "zoo.training.loop:fit"
+_DDPM = "zoo.builtins.ddpm:DDPM.sample"
+_DDIM = "zoo.builtins.ddim:DDIM.sample"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A line of an algorithm.
+
+    Attributes:
+        says: the line, with LaTeX between $ signs.
+        code: the lines of source that do it, as (address, beginning of the line); see `zoo.lessons.source.line`.
+        note: where the two differ, and why.
+        depth: how far it is indented.
+    """
+
+    says: str
+    code: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+    depth: int = 0
+
+    def source(self) -> list[Excerpt]:
+        """The lines of source; raises `LookupError` when one is no longer there."""
+        return [line(address, beginning) for address, beginning in self.code]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """An algorithm of a paper, line by line."""
+
+    title: str
+    paper: str
+    steps: tuple[Step, ...]
+
+
+TRAINING = Algorithm(
+    "Algorithm 1: Training",
+    "2006.11239",
+    (
+        Step("repeat", ((_FIT, "for step, batch in"),)),
+        Step(
+            r"$x_0 \sim q(x_0)$",
+            ((_LOSS, "x0, captions = batch"),),
+            "A batch of pictures, each with its caption.",
+            1,
+        ),
+        Step(
+            r"$t \sim \mathrm{Uniform}(\{1, \dots, T\})$",
+            ((_DRAW, "offsets ="), (_DRAW, "t = ")),
+            "One uniform draw, shifted by i/B: each t is as likely, and a batch covers them evenly. Counted from 0.",
+            1,
+        ),
+        Step(r"$\varepsilon \sim \mathcal N(0, I)$", ((_DRAW, "noise ="),), "", 1),
+        Step(
+            r"$x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1 - \bar\alpha_t}\,\varepsilon$",
+            (
+                (_LOSS, "a = alphas_cumprod"),
+                (_LOSS, "alpha, sigma ="),
+                (_LOSS, "x_t ="),
+            ),
+            "The paper writes this inside the gradient step.",
+            1,
+        ),
+        Step(
+            r"take a gradient step on $\nabla_\theta \lVert \varepsilon - \varepsilon_\theta(x_t, t) \rVert^2$",
+            (
+                (_LOSS, "v = network"),
+                (_LOSS, "error: torch.Tensor"),
+                (_LOSS, "return error.square"),
+                (_FIT, "accelerator.backward"),
+                (_FIT, "optimizer.step"),
+            ),
+            r"The network predicts $v = \alpha_t\varepsilon - \sigma_t x_0$ instead. At a given $x_t$ the one "
+            r"follows from the other, $\hat\varepsilon = \sigma_t x_t + \alpha_t \hat v$, so that "
+            r"$\lVert v - \hat v \rVert^2 = \lVert \varepsilon - \hat\varepsilon \rVert^2 / \bar\alpha_t$: "
+            "the same loss, with more weight where there is much noise.",
+            1,
+        ),
+        Step(
+            "until converged",
+            ((_FIT, "end = min"),),
+            "A number of steps that was chosen before.",
+        ),
+    ),
+)
+
+SAMPLING = Algorithm(
+    "Algorithm 2: Sampling",
+    "2006.11239",
+    (
+        Step(
+            r"$x_T \sim \mathcal N(0, I)$",
+            (("zoo.noise:unit_noise", "generator ="), ("zoo.noise:unit_noise", "return generator")),
+            "Keyed by the seed: every method starts from the same noise.",
+        ),
+        Step(
+            r"for $t = T, \dots, 1$ do",
+            ((_DDPM, "for t, s in levels.pairs"),),
+            "From each level $t$ to the next in the list, $s$. With all T levels, s is t − 1; with fewer, the step is "
+            "respaced (arXiv:2102.09672).",
+        ),
+        Step(
+            r"$z \sim \mathcal N(0, I)$ if $t > 1$, else $z = 0$",
+            ((_DDPM, "if not s.is_clean"),),
+            "No noise is added on the way to the clean level, wherever the list ends.",
+            1,
+        ),
+        Step(
+            r"$x_{t-1} = \frac{1}{\sqrt{\alpha_t}} \Big( x_t - \frac{1 - \alpha_t}{\sqrt{1 - \bar\alpha_t}}\,"
+            r"\varepsilon_\theta(x_t, t) \Big) + \sigma_t z$",
+            (
+                (_DDPM, "prediction = yield"),
+                (_DDPM, "step = "),
+                (_DDPM, "beta ="),
+                (_DDPM, "x0 ="),
+                (_DDPM, "x = (s.alpha"),
+                (_DDPM, "variance = beta"),
+                (_DDPM, "x = x +"),
+            ),
+            r"The mean is written with $\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\,\hat\varepsilon) "
+            r"/ \sqrt{\bar\alpha_t}$, "
+            "the paper’s equations 7 and 15: the same number, but x̂₀ can be kept within the range of pixels first.",
+            1,
+        ),
+        Step("end for"),
+        Step(r"return $x_0$", ((_DDPM, "return x"),)),
+    ),
+)
+
+IMPLICIT = Algorithm(
+    "DDIM’s step in place of the fourth line",
+    "2010.02502",
+    (
+        Step(
+            r"$\sigma_t = \eta\,\sqrt{\frac{1 - \bar\alpha_s}{1 - \bar\alpha_t}}\,"
+            r"\sqrt{1 - \frac{\bar\alpha_t}{\bar\alpha_s}}$",
+            ((_DDIM, "ratio ="), (_DDIM, "sigma = self")),
+            "The DDIM paper calls ᾱ α.",
+        ),
+        Step(
+            r"$x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1 - \bar\alpha_s - \sigma_t^2}\,\hat\varepsilon"
+            r" + \sigma_t z$",
+            ((_DDIM, "x = s.alpha"), (_DDIM, "x = x + sigma")),
+            r"At $\eta = 1$ it is algorithm 2 with the small variance; at $\eta = 0$ it adds no noise at all.",
+        ),
+    ),
+)
+
+ALGORITHMS = (TRAINING, SAMPLING, IMPLICIT)
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A symbol of the papers, and what it is called here."""
+
+    latex: str
+    name: str
+    meaning: str
+    code: tuple[str, str]
+
+    def source(self) -> Excerpt:
+        """A line where it is defined or used; raises `LookupError` when that is no longer there."""
+        return line(*self.code)
+
+
+SYMBOLS = (
+    Symbol(
+        r"\beta_t",
+        "betas",
+        "variance of the noise of one step",
+        ("zoo.schedule:DiscreteSchedule.linear", "return"),
+    ),
+    Symbol(
+        r"\bar\alpha_t = \prod_{s \le t} (1 - \beta_s)",
+        "alphas_cumprod",
+        "share of the data’s variance that is left; the DDIM paper’s α",
+        ("zoo.schedule:DiscreteSchedule.from_betas", "return"),
+    ),
+    Symbol(
+        r"\sqrt{\bar\alpha_t},\ \sqrt{1 - \bar\alpha_t}",
+        "level.alpha, level.sigma",
+        "how much of data and of noise is in x_t",
+        ("zoo.schedule:DiscreteSchedule.level", "return Level"),
+    ),
+    Symbol(
+        r"\log \tfrac{\bar\alpha_t}{1 - \bar\alpha_t}",
+        "level.log_snr",
+        "log signal-to-noise ratio: 2λ of the solvers’ papers",
+        ("zoo.schedule:Level.log_snr", "return 2"),
+    ),
+    Symbol(
+        r"\varepsilon_\theta(x_t, t)",
+        "(yield Query(x, t)).eps",
+        "the network’s answer, which the engine gives",
+        (_DDPM, "prediction = yield"),
+    ),
+    Symbol(
+        r"\hat x_0",
+        "prediction.x0",
+        "the clean picture that the answer implies",
+        ("zoo.engine:_prediction", "x0 = to_x0"),
+    ),
+    Symbol(
+        r"\tilde\beta_t,\ \sigma_t^2",
+        "variance",
+        "of the noise added in a step, small or large",
+        (_DDPM, "variance = beta"),
+    ),
+    Symbol(
+        r"z", "noise()", "fresh noise, keyed by seed and draw", ("zoo.noise:KeyedNoise.__call__", "arrays =")
+    ),
+    Symbol(r"\eta", "eta", "how much of it DDIM mixes in", (_DDIM, "sigma = self")),
+)
