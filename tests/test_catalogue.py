@@ -123,14 +123,10 @@ def test_the_environment_names_the_file(tmp_path, monkeypatch, capsys):
 
 
 def test_the_page_says_why_a_model_is_unavailable(offer):
-    from zoo.ui.page import _examples
-
-    class Ready:
-        def ready(self):
-            pass
+    from zoo.ui.calls import facts
 
     registry = offer(GOOD + GOOD.replace('"cats"', '"dogs"').replace("CC0-1.0", ""))
-    found, reason = _examples("cats", registry, Ready())
-    assert found == [] and "cats is not a folder" in reason
-    assert "licence: string should have at least 1 character" in _examples("dogs", registry, Ready())[1]
-    assert _examples("gaussian", registry, Ready())[1] == ""
+    cats = facts("cats", registry)
+    assert cats["examples"] == [] and "cats is not a folder" in cats["problem"]
+    assert "licence: string should have at least 1 character" in facts("dogs", registry)["problem"]
+    assert facts("gaussian", registry)["problem"] == ""

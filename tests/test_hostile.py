@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ import pytest
 import zoo
 from zoo.cell import Limits
 from zoo.registry import Registry
-from zoo.ui import plugins_tab, running
+from zoo.ui import exports, plugins_tab, running
+from zoo.ui.request import Asked, Card
 from zoo.ui.running import Runner
+from zoo.ui.runs import blocks_of
+from zoo.ui.shelf import Shelf
 from zoo.watchdog import Watch
 
 ROOT = Path(__file__).parents[1]
@@ -108,18 +112,25 @@ def test_what_mutates_its_input_harms_itself_only(tmp_path):
 def test_a_script_in_a_title_stays_text(tmp_path):
     title = "<script>alert(1)</script>"
     registry = registry_with(tmp_path, "raise RuntimeError('<script>alert(2)</script>')\nyield", title)
-    comparison = zoo.Comparison(model="gaussian", cells=["specimen/odd", "ddim steps=2"])
-    runner = Runner(registry, "cpu")
-    assert runner.begin("visitor")
-    shown = [
-        text
-        for change in runner.run(comparison, "visitor")
-        for text in [change.status, change.problem, *(change.cards or [])]
-    ]
-    html = "".join([*shown, plugins_tab.table(registry)])
+    runner = Runner(registry, "cpu", Shelf(tmp_path))
+    cards = [Card(line="specimen/odd"), Card(line="ddim steps=2")]
+    asked = Asked(model="gaussian", prompt="dawn", seeds="0", cards=cards)
+    lines, blocks = blocks_of(asked, registry)
+    run = runner.start(zoo.Comparison(model="gaussian", prompt="dawn", cells=lines), blocks)
+    end(run)
+    _, _, report = exports.file(run, runner.shelf, "report")
+    html = report.decode() + plugins_tab.table(registry)
     assert "&lt;script&gt;alert(1)" in html
     assert "&lt;script&gt;alert(2)" in html
     assert "<script" not in html
+
+
+def end(run):
+    """Wait until a run of the page has ended."""
+    deadline = time.monotonic() + 300
+    while run.state != "ended":
+        assert time.monotonic() < deadline, "the run did not end"
+        time.sleep(0.05)
 
 
 SPIN = """\
@@ -139,32 +150,32 @@ def spinning(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("ends_by", ["waiting", "cancelling"])
-def test_a_method_that_never_comes_back_is_named_on_the_page_which_goes_on(spinning, monkeypatch, ends_by):
+def test_a_method_that_never_comes_back_is_named_on_the_page_which_goes_on(
+    spinning, tmp_path, monkeypatch, ends_by
+):
     monkeypatch.setattr(running, "Watch", lambda: Watch(patience=0.2))
     monkeypatch.setattr(running, "GIVE_UP_SECONDS", 1.0 if ends_by == "waiting" else 600)
-    comparison = zoo.Comparison(model="gaussian", cells=["ddim steps=1", "specimen/odd", "ddim steps=900"])
-    runner = Runner(spinning, "cpu")
-    runner.begin("visitor")
-    changes = []
-    for change in runner.run(comparison, "visitor"):
-        changes.append(change)
-        if "Cancel gives up" in change.status and ends_by == "cancelling":
-            runner.stop("visitor")
+    runner = Runner(spinning, "cpu", Shelf(tmp_path))
+
+    def start(*lines: str):
+        return runner.start(zoo.Comparison(model="gaussian", cells=lines), [])
+
+    run = start("ddim steps=1", "specimen/odd", "ddim steps=900")
+    deadline = time.monotonic() + 300
+    while ends_by == "cancelling" and "Cancel gives up" not in run.status:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     if ends_by == "cancelling":
-        assert any("specimen/odd has been computing for" in change.status for change in changes)
-    assert "specimen/odd has been computing for" in changes[-1].problem
-    assert "ZOO_DISABLE" in changes[-1].problem
-    states = [
-        next(s for s in ("done", "failed", "cancelled") if f'data-state="{s}"' in card)
-        for card in next(change.cards for change in reversed(changes) if change.cards)
-    ]
-    assert states == ["done", "failed", "cancelled"]
+        run.stop.set()
+    end(run)
+    assert "specimen/odd has been computing for" in run.problem
+    assert "ZOO_DISABLE" in run.problem
+    assert [result.status for result in run.results] == ["done", "failed", "cancelled"]
     assert "in use: specimen/odd has been computing for" in state(spinning).error
 
-    runner.forget("visitor")
-    assert runner.begin("visitor")
-    again = list(runner.run(zoo.Comparison(model="gaussian", cells=["ddim steps=1"]), "visitor"))
-    assert "1 of 1 cells done" in again[-1].status
+    again = start("ddim steps=1")
+    end(again)
+    assert "1 of 1 cells done" in again.status
 
 
 def test_the_command_line_names_it_too(spinning):
