@@ -75,23 +75,13 @@ def single_precision_stays(subject: Subject) -> None:
 def same_seed_same_sample(subject: Subject) -> None:
     """The same seeds give the same sample, bit for bit, whatever has been run before."""
     first, second = _run(subject).sample, _run(subject).sample
-    require(torch.equal(first, second), "the same sample again", _apart(first, second))
+    require(torch.equal(first, second), "the same sample again", worlds.apart(first, second))
 
 
 def global_generators_are_untouched(subject: Subject) -> None:
     """The global generators of torch, NumPy and Python are neither used nor seeded."""
     _applies(subject, worlds.mixture())
-    samples = []
-    for seed in (1, 2):
-        with worlds.kept_rng(seed):
-            before = worlds.rng_state()
-            samples.append(_run(subject).sample)
-            after = worlds.rng_state()
-        changed = [name for name in before if before[name] != after[name]]
-        require(not changed, "the global generators as they were", f"{', '.join(changed)} has moved on")
-    require(
-        torch.equal(*samples), "a sample that no global seed changes", f"samples {_apart(*samples)} apart"
-    )
+    worlds.require_untouched_generators(lambda: _run(subject).sample)
 
 
 def inputs_are_untouched(subject: Subject) -> None:
@@ -119,13 +109,19 @@ def batch_split_does_not_matter(subject: Subject) -> None:
     """Three images made together are the three made one by one."""
     together = _run(subject, seeds=(0, 1, 2)).sample
     alone = torch.cat([_run(subject, seeds=(seed,)).sample for seed in (0, 1, 2)])
-    require(worlds.farthest(together, alone) <= SAME, "the same images in one batch", _apart(together, alone))
+    require(
+        worlds.farthest(together, alone) <= SAME,
+        "the same images in one batch",
+        worlds.apart(together, alone),
+    )
 
 
 def batch_partners_do_not_matter(subject: Subject) -> None:
     """An image is the same beside any other images of its own cell."""
     one, other = (_run(subject, seeds=(0, seed)).sample[0] for seed in (1, 7))
-    require(worlds.farthest(one, other) <= SAME, "the same image beside another one", _apart(one, other))
+    require(
+        worlds.farthest(one, other) <= SAME, "the same image beside another one", worlds.apart(one, other)
+    )
 
 
 def other_cells_do_not_matter(subject: Subject) -> None:
@@ -138,7 +134,9 @@ def other_cells_do_not_matter(subject: Subject) -> None:
     ]
     beside = worlds.finish(*cells)[0].sample
     require(
-        worlds.farthest(alone, beside) <= SAME, "the same sample beside another cell", _apart(alone, beside)
+        worlds.farthest(alone, beside) <= SAME,
+        "the same sample beside another cell",
+        worlds.apart(alone, beside),
     )
 
 
@@ -221,7 +219,3 @@ def _run(subject: Subject, model: Model | None = None, seeds: tuple[int, ...] = 
     model = model or worlds.mixture()
     _applies(subject, model)
     return worlds.finish(worlds.cell(model, worlds.Straight(), seeds, [subject.make()], PROMPTED))[0]
-
-
-def _apart(a: torch.Tensor, b: torch.Tensor) -> str:
-    return f"samples that are up to {worlds.farthest(a, b):.3g} apart"

@@ -89,7 +89,7 @@ def same_seed_same_sample(subject: Subject) -> None:
     """
     model = worlds.gaussian()
     first, second = (_run(model, _few(subject, model)).sample for _ in range(2))
-    require(torch.equal(first, second), "the same sample again", _apart(first, second))
+    require(torch.equal(first, second), "the same sample again", worlds.apart(first, second))
 
 
 def noise_is_drawn_as_declared(subject: Subject) -> None:
@@ -121,17 +121,7 @@ def global_generators_are_untouched(subject: Subject) -> None:
     Draw noise with `noise()`: it belongs to the image, so that neither the batch nor other cells can change it.
     """
     model = worlds.gaussian()
-    samples = []
-    for seed in (1, 2):
-        with worlds.kept_rng(seed):
-            before = worlds.rng_state()
-            samples.append(_run(model, _few(subject, model)).sample)
-            after = worlds.rng_state()
-        changed = [name for name in before if before[name] != after[name]]
-        require(not changed, "the global generators as they were", f"{', '.join(changed)} has moved on")
-    require(
-        torch.equal(*samples), "a sample that no global seed changes", f"samples {_apart(*samples)} apart"
-    )
+    worlds.require_untouched_generators(lambda: _run(model, _few(subject, model)).sample)
 
 
 def inputs_are_untouched(subject: Subject) -> None:
@@ -168,14 +158,20 @@ def batch_split_does_not_matter(subject: Subject) -> None:
     model = worlds.gaussian()
     together = _run(model, _few(subject, model), (0, 1, 2)).sample
     alone = torch.cat([_run(model, _few(subject, model), (seed,)).sample for seed in (0, 1, 2)])
-    require(worlds.farthest(together, alone) <= SAME, "the same images in one batch", _apart(together, alone))
+    require(
+        worlds.farthest(together, alone) <= SAME,
+        "the same images in one batch",
+        worlds.apart(together, alone),
+    )
 
 
 def batch_partners_do_not_matter(subject: Subject) -> None:
     """An image is the same beside any other images of its own cell."""
     model = worlds.gaussian()
     one, other = (_run(model, _few(subject, model), (0, seed)).sample[0] for seed in (1, 7))
-    require(worlds.farthest(one, other) <= SAME, "the same image beside another one", _apart(one, other))
+    require(
+        worlds.farthest(one, other) <= SAME, "the same image beside another one", worlds.apart(one, other)
+    )
 
 
 def other_cells_do_not_matter(subject: Subject) -> None:
@@ -195,7 +191,9 @@ def other_cells_do_not_matter(subject: Subject) -> None:
     ]
     beside = worlds.finish(*cells)[0].sample
     require(
-        worlds.farthest(alone, beside) <= SAME, "the same sample beside another cell", _apart(alone, beside)
+        worlds.farthest(alone, beside) <= SAME,
+        "the same sample beside another cell",
+        worlds.apart(alone, beside),
     )
 
 
@@ -438,10 +436,6 @@ def _slope(sizes: tuple[int, ...], errors: list[float]) -> float:
     ys = [math.log(max(error, 1e-300)) for error in errors]
     mx, my = sum(xs) / len(xs), sum(ys) / len(ys)
     return -sum((x - mx) * (y - my) for x, y in zip(xs, ys, strict=True)) / sum((x - mx) ** 2 for x in xs)
-
-
-def _apart(a: torch.Tensor, b: torch.Tensor) -> str:
-    return f"samples that are up to {worlds.farthest(a, b):.3g} apart"
 
 
 def _tensor(kept: Any) -> str:

@@ -19,7 +19,7 @@ from zoo.models.exact import GaussianMixture
 from zoo.prediction import Prediction, to_eps
 from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Query, Sampler
 from zoo.schedule import DiscreteSchedule, Level, Levels, Schedule
-from zoo.testing.checks import fail
+from zoo.testing.checks import fail, require
 
 CPU = torch.device("cpu")
 SHAPE = (3, 2, 2)
@@ -173,6 +173,28 @@ def rng_state() -> dict[str, Any]:
         ],
         "torch": torch.get_rng_state().tolist(),
     }
+
+
+def require_untouched_generators(draw: Callable[[], torch.Tensor]) -> None:
+    """Refuse a sample that uses or moves a global generator; `draw` makes it.
+
+    Raises:
+        CheckFailed: a generator has moved on, or its seed decides the sample.
+    """
+    samples = []
+    for seed in (1, 2):
+        with kept_rng(seed):
+            before = rng_state()
+            samples.append(draw())
+            after = rng_state()
+        changed = [name for name in before if before[name] != after[name]]
+        require(not changed, "the global generators as they were", f"{', '.join(changed)} has moved on")
+    require(torch.equal(*samples), "a sample that no global seed changes", apart(*samples))
+
+
+def apart(a: torch.Tensor, b: torch.Tensor) -> str:
+    """How far two samples are from each other, in words."""
+    return f"samples that are up to {farthest(a, b):.3g} apart"
 
 
 def farthest(a: torch.Tensor, b: torch.Tensor) -> float:
