@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from zoo.conditioner import Conditioner
+from zoo.conditioner import Conditioner, conditioned
 from zoo.engine import Engine
 from zoo.model import Model
 from zoo.planning import impossible
@@ -83,6 +83,21 @@ def global_generators_are_untouched(subject: Subject) -> None:
     """The global generators of torch, NumPy and Python are neither used nor seeded."""
     _applies(subject, worlds.mixture())
     worlds.require_untouched_generators(lambda: _run(subject).sample)
+
+
+def settings_are_untouched(subject: Subject) -> None:
+    """Nothing that is set for the whole process is changed, neither for good nor while an answer is awaited.
+
+    A `with torch.enable_grad():` around a `yield` stays in force in the engine and in every other cell.
+    """
+    model = worlds.mixture()
+    _applies(subject, model)
+
+    class Guided(worlds.Straight):
+        def sample(self, x, levels, noise):  # type: ignore[no-untyped-def]
+            return (yield from conditioned(super().sample(x, levels, noise), [subject.make()]))
+
+    worlds.require_untouched_settings(Guided(), model.schedule)
 
 
 def inputs_are_untouched(subject: Subject) -> None:
@@ -193,6 +208,7 @@ def it_goes_with_any_sampler(subject: Subject) -> None:
 CHECKS: tuple[Function, ...] = (
     *COMMON,
     is_a_conditioner,
+    settings_are_untouched,
     each_query_gets_its_prediction,
     single_precision_stays,
     same_seed_same_sample,
