@@ -10,11 +10,12 @@ from zoo.conditioner import Conditioner, conditioned
 from zoo.engine import Engine
 from zoo.model import Model
 from zoo.planning import impossible
-from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
+from zoo.sampler import NEGATIVE, PROMPT, Noise, Queries, Query, Sampler
 from zoo.schedule import Level, Levels
 from zoo.testing import worlds
-from zoo.testing.checks import Function, NotApplicable, Subject, fail, require
+from zoo.testing.checks import Function, NotApplicable, fail, require
 from zoo.testing.common import COMMON
+from zoo.testing.subjects import Subject
 
 SAME = 1e-6
 """What rounding may do to a sample in float64."""
@@ -94,8 +95,8 @@ def settings_are_untouched(subject: Subject) -> None:
     _applies(subject, model)
 
     class Guided(worlds.Straight):
-        def sample(self, x, levels, noise):  # type: ignore[no-untyped-def]
-            return (yield from conditioned(super().sample(x, levels, noise), [subject.make()]))
+        def sample(self, x: torch.Tensor, levels: Levels, noise: Noise) -> Queries:
+            return conditioned(super().sample(x, levels, noise), [subject.make()])
 
     worlds.require_untouched_settings(Guided(), model.schedule)
 

@@ -14,8 +14,9 @@ from zoo.planning import impossible
 from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
 from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level, Levels, Schedule
 from zoo.testing import worlds
-from zoo.testing.checks import Function, NotApplicable, Subject, fail, require
+from zoo.testing.checks import Function, NotApplicable, fail, require
 from zoo.testing.common import COMMON
+from zoo.testing.subjects import Subject
 
 SAME = 1e-6
 """What rounding may do to a sample in float64; a batch of another size adds up in another order."""
@@ -80,8 +81,12 @@ def any_number_of_steps_is_finite(subject: Subject) -> None:
             sampler = _exactly(subject, model, steps)
             if sampler is not None:
                 sample = _run(model, sampler).sample
-                what = f"finite numbers at {steps} steps of {model.schedule.timesteps}"
-                require(torch.isfinite(sample).all(), what, "NaN or infinite numbers")
+                end = "" if model.schedule.clean.sigma == 0 else " towards a clean level that keeps noise"
+                require(
+                    torch.isfinite(sample).all(),
+                    f"finite numbers at {steps} steps{end}",
+                    "NaN or infinite ones",
+                )
 
 
 def same_seed_same_sample(subject: Subject) -> None:

@@ -18,7 +18,7 @@ from zoo.engine import Engine
 from zoo.model import Model
 from zoo.models.exact import GaussianMixture
 from zoo.prediction import Prediction, to_eps
-from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Query, Sampler
+from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Noise, Queries, Query, Sampler
 from zoo.schedule import DiscreteSchedule, Level, Levels, Schedule
 from zoo.testing.checks import fail, require
 
@@ -76,7 +76,7 @@ class Straight(Sampler):
     def levels(self, schedule: Schedule) -> Levels:
         return schedule.levels(5)
 
-    def sample(self, x, levels, noise):  # type: ignore[no-untyped-def]
+    def sample(self, x: torch.Tensor, levels: Levels, noise: Noise) -> Queries:
         for t, s in levels.pairs():
             prediction = yield Query(x, t)
             x = s.alpha * prediction.x0 + s.sigma * prediction.eps
