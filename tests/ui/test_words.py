@@ -1,4 +1,4 @@
-"""The words of the page: as many in every language, none left behind in scripts, and the visitor's own language shown."""
+"""The words of the page: as many in every language, none left in scripts, and shown in the visitor's language."""
 
 from __future__ import annotations
 
@@ -134,21 +134,23 @@ def test_only_the_page_itself_gets_the_script():
 LEFT = r"""() => {
   // Everything that is seen, but for what people, methods and plugins are called or say, for code and for formulas.
   const foreign = 'code, pre, .katex, textarea, option, .z-card-name, .zoo-cell header, .zoo-cell footer, .z-chip, '
-    + '#about-model, .z-tick, .z-part-head h4, .z-axis, .z-table-head, #table td, .z-point, .zoo-panel h3, .zoo-row-name, '
-    + '.zoo-lesson p, .zoo-lesson dd, .zoo-lesson h3, .zoo-lesson small, .zoo-says, .zoo-plugins td, .zoo-schedule h3, '
+    + '#about-model, .z-tick, .z-part-head h4, .z-axis, .z-table-head, #table td, .z-point, .zoo-panel h3, '
+    + '.zoo-row-name, .zoo-lesson p, .zoo-lesson dd, .zoo-lesson h3, .zoo-lesson small, .zoo-says, .zoo-plugins td, .zoo-schedule h3, '
     + '.zoo-curve-0, .zoo-curve-1, .zoo-curve-2, .zoo-language, [data-foreign]';
+  const named = '.zoo-cell, .z-control, .zoo-panel, .z-chip, .z-tick, .zoo-language';
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const left = [];
   while (walker.nextNode()) {
     const box = walker.currentNode.parentElement;
-    if (!box.checkVisibility({visibilityProperty: true}) || box.closest(foreign) || box.closest('script, style')) continue;
+    if (!box.checkVisibility({visibilityProperty: true}) || box.closest(foreign + ', script, style')) continue;
     left.push(walker.currentNode.textContent);
   }
   for (const one of document.querySelectorAll('[aria-label], [placeholder], [title]')) {
-    if (!one.checkVisibility() || one.closest('.zoo-cell, .z-control, .zoo-panel, .z-chip, .z-tick, .zoo-language')) continue;
+    if (!one.checkVisibility() || one.closest(named)) continue;
     for (const name of ['aria-label', 'placeholder', 'title']) left.push(one.getAttribute(name) || '');
   }
-  const known = /NFE|log-SNR|SNR|RMSE|PSNR|dB|CSV|PNG|HTML|JSON|Python|zip|DDIM|DDPM|ODE|ZOO_\w+|A\/B|comparison\.json|mixture|arXiv|API|Gradio|ddim steps=20 \| cfg scale=3|steps=\d+|α|σ|\bt\b|\bs\b|\bz\b|\bx\b|\b[ABT]\b/g;
+  const known = new RegExp('NFE|log-SNR|RMSE|PSNR|dB|CSV|PNG|HTML|Python|zip|DDIM|DDPM|ODE|comparison\\.json|mixture'
+    + '|API|Gradio|ddim steps=20 \\| cfg scale=3|arXiv:', 'g');
   return left.filter((text) => /[A-Za-z]{2}/.test(text.replace(known, '')));
 }"""
 
