@@ -20,7 +20,7 @@ from zoo.ui.words import element, marks, say, sent
 if TYPE_CHECKING:
     import torch
 
-    from zoo.latent import Inversion
+    from zoo.inversion import Inversion
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None
                 )
 
     def interpolated(prompt: str, first: float, last: float, frames: float, method: str) -> dict[str, Any]:
-        from zoo.latent import interpolate
+        from zoo.interpolation import interpolate
 
         count = int(frames)
         check_method(method, registry)
@@ -137,7 +137,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
     draw.click(another, drawn, [picture, prompt, drawn], show_progress="hidden", api_visibility="private")
 
     def inverted(picture: str | None, prompt: str, steps: float, iterations: float) -> str:
-        from zoo.latent import invert
+        from zoo.inversion import invert
         from zoo.planning import load_model
 
         model = load_model(MODEL, registry)
