@@ -1,4 +1,4 @@
-"""Whoever uses a screen reader, sees little contrast or has no mouse gets along: axe-core on every tab, and the keys."""
+"""Whoever uses a screen reader, sees little contrast or has no mouse gets along: axe-core on all tabs, and the keys."""
 
 from __future__ import annotations
 
