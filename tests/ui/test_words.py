@@ -140,7 +140,7 @@ LEFT = r"""() => {
     + '#about-model, .z-tick, .z-part-head h4, .z-axis, .z-table-head, #table td, .z-point, .zoo-panel h3, '
     + '.zoo-row-name, .zoo-lesson p, .zoo-lesson dd, .zoo-lesson h3, .zoo-lesson small, '
     + '.zoo-says, .zoo-plugins td, .zoo-schedule h3, .zoo-curves text, .zoo-language';
-  const named = '.zoo-cell, .z-control, .zoo-panel, .z-chip, .z-tick, .zoo-language';
+  const named = '.zoo-cell, .z-control, .zoo-panel, .z-chip, .z-tick, .zoo-language, footer';
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const left = [];
   while (walker.nextNode()) {
@@ -153,7 +153,8 @@ LEFT = r"""() => {
     for (const name of ['aria-label', 'placeholder', 'title']) left.push(one.getAttribute(name) || '');
   }
   const known = new RegExp('NFE|log-SNR|RMSE|PSNR|dB|CSV|PNG|HTML|Python|zip|DDIM|DDPM|ODE|comparison\\.json|mixture'
-    + '|API|Gradio|ddim steps=20 \\| cfg scale=3|arXiv:', 'g');
+    + '|API|Gradio|ddim steps=20 \\| cfg scale=3|arXiv:'
+    + '|number input for|range slider for|File upload', 'g');  // gradio's, which it has in English only
   return left.filter((text) => /[A-Za-z]{2}/.test(text.replace(known, '')));
 }"""
 
