@@ -137,7 +137,8 @@ def test_only_the_page_itself_gets_the_script():
 LEFT = r"""() => {
   // Everything that is seen, but for what people, methods and plugins are called or say, for code and for formulas.
   const foreign = 'code, pre, .katex, textarea, option, .z-card-name, .zoo-cell header, .zoo-cell footer, .z-chip, '
-    + '#about-model, .z-tick, .z-part-head h4, .z-axis, .z-controls .z-small, .z-table-head, #table td, .z-point, .zoo-panel h3, '
+    + '#about-model, .z-tick, .z-part-head h4, .z-axis, '
+    + '.z-controls .z-small, .z-table-head, #table td, .z-point, .zoo-panel h3, '
     + '.z-control-head label, .zoo-row-name, .zoo-lesson p, .zoo-lesson dd, .zoo-lesson h3, .zoo-lesson small, '
     + '.zoo-says, .zoo-plugins td, .zoo-schedule h3, .zoo-curves text, .zoo-language';
   const named = '.zoo-cell, .z-control, .z-part-head, .zoo-panel, .z-chip, .z-tick, .zoo-language, footer';
