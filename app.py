@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "0")
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         server_port=arguments.port,
         theme=style.theme(),
         css=style.CSS,
-        i18n=language.translations(learn.tables),
+        i18n=language.translations(partial(learn.tables, registry)),
         app_kwargs={"middleware": [Middleware(language.ChoosesLanguage)]},
         prevent_thread_lock=True,
         quiet=True,

@@ -6,7 +6,7 @@ import html
 
 from zoo.discovery import PluginInfo
 from zoo.registry import Registry
-from zoo.ui.words import element, say
+from zoo.ui.words import element, marks, say
 
 
 def table(registry: Registry) -> str:
@@ -14,9 +14,12 @@ def table(registry: Registry) -> str:
     rows = "".join(_row(info) for info in registry.plugins)
     columns = ("plugin", "state", "version", "source", "registers")
     heads = "".join(element(say(f"plugins.{name}"), "th") for name in columns)
-    return (
-        f'<div class="zoo-plugins"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+    # What scrolls on a phone must be reached by the keys, and so have a name.
+    name = say("site.plugins")
+    scrolls = (
+        f'class="zoo-plugins" role="region" tabindex="0" aria-label="{name}" {marks(name, "aria-label")}'
     )
+    return f"<div {scrolls}><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
 
 
 def _row(info: PluginInfo) -> str:
