@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 State = Literal["waiting", "running", "ended"]
 
 
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
 @dataclass
 class Run:
     """A comparison and what became of it so far; one thread writes, any may look.
@@ -42,7 +46,9 @@ class Run:
         stop: set when somebody cancels.
         seen: when somebody last looked (`time.monotonic`).
         ways: cells whose way from the noise was kept.
-        version: counts what has changed.
+        unkept: cells that could not be written to disk.
+        version: counts what has changed, from the milliseconds of the clock on, so that to a browser which has seen
+            the run before a restart everything is new.
     """
 
     id: str
@@ -60,7 +66,9 @@ class Run:
     stop: threading.Event = field(default_factory=threading.Event)
     seen: float = field(default_factory=time.monotonic)
     ways: set[int] = field(default_factory=set)
-    version: int = 1
+    unkept: set[int] = field(default_factory=set)
+    version: int = field(default_factory=_now)
+    _why_unkept: str = ""
     _cells: list[dict[str, Any]] = field(default_factory=list)
     _changed: list[int] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -79,6 +87,37 @@ class Run:
     def result(self) -> ComparisonResult:
         """What there is of it, as the store writes it."""
         return ComparisonResult(self.comparison, tuple(self.results), self.notices)
+
+    def lose(self, indices: Iterable[int], reason: str) -> None:
+        """Note that cells could not be written to disk, and why."""
+        with self._lock:
+            self.unkept.update(indices)
+            self._why_unkept = reason
+            self.version += 1
+
+    def regain(self, index: int) -> None:
+        """Note that a cell was written to disk, if it could not be before."""
+        with self._lock:
+            if index in self.unkept:
+                self.unkept.discard(index)
+                self.version += 1
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the person should know: of the model, and of what is not kept."""
+        if not self.unkept:
+            return list(self.notices)
+        cells = sorted(self.unkept)
+        if len(cells) == len(self.results):
+            what = "This comparison is"
+        else:
+            what = f"Cell{'s' * (len(cells) > 1)} {', '.join(str(index + 1) for index in cells)} "
+            what += "are" if len(cells) > 1 else "is"
+        lost = (
+            f"{what} not kept on the server: {self._why_unkept}. All that is shown can be downloaded now; it is gone "
+            "when the server starts again, or has seen many more."
+        )
+        return [*self.notices, lost]
 
     def say(self, state: State, status: str, problem: str = "") -> None:
         """Note how the whole is doing."""
@@ -103,7 +142,7 @@ class Run:
                 "state": self.state,
                 "status": self.status,
                 "problem": self.problem,
-                "notices": list(self.notices),
+                "notices": self.warnings,
                 "noise": self.noise,
                 "seconds": round(self.seconds, 2),
                 "cells": {

@@ -61,6 +61,8 @@ PAGE: Mapping[str, str] = {
     "na_why": "Not possible here:",
     "retry": "Retry this one",
     "run_again": "Run this one",
+    "continue_run": "Continue with what is missing ({n})",
+    "continue_hint": "runs the cells that were cancelled or interrupted, from the same noise; the others stay",
     "traceback": "Traceback",
     "shared": "share of the fused batch’s time",
     "alone_time": "alone, after a warm-up",
