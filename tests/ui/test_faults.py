@@ -251,12 +251,13 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> None:
-    try:
+    def write() -> None:
         with (disk / "filler").open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(4096))
-    except OSError as error:
-        assert error.errno == errno.ENOSPC
+
+    with pytest.raises(OSError, match="space"):
+        write()
 
 
 def test_the_page_goes_on_when_its_disk_fills_up_and_when_it_is_locked(disk, plugins):
