@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from zoo.ui.words import received
+
 LOOK_SECONDS = 0.12
 """Between two looks, as in zoo/ui/static/run.js."""
 
@@ -60,7 +62,7 @@ class Page:
         found = self._exchange("POST", f"{self._prefix}/component_server", self._body(name, data))
         reply: dict[str, Any] = json.loads(found)
         if reply.get("error"):
-            raise Refused(reply["error"])
+            raise Refused(received(reply["error"]))
         return reply
 
     def ask_and_leave(self, name: str, data: Any) -> None:
@@ -173,7 +175,7 @@ class Visitor:
                 request.preview = time.monotonic() - request.asked
             if news["state"] == "ended":
                 request.ended = time.monotonic() - request.asked
-                request.said = news["problem"] or news["status"]
+                request.said = received(news["problem"] or news["status"])
                 request.outcome = _outcome(request)
                 return
             if until(request):

@@ -29,6 +29,7 @@ from zoo.ui.calls import calls
 from zoo.ui.running import Runner
 from zoo.ui.runs import Run, new_run
 from zoo.ui.shelf import LEFT_OVER, Shelf
+from zoo.ui.words import received
 
 ASK = {"model": "gaussian", "prompt": "dawn", "seeds": "0..1"}
 LINES = ("ddim steps=2", "ddpm steps=3", "odd/slow steps=25", "odd/slow steps=26")
@@ -56,7 +57,7 @@ class Here:
     def ask(self, name: str, data: Any) -> dict[str, Any]:
         reply: dict[str, Any] = self._calls[name](data)
         if reply.get("error"):
-            raise Refused(reply["error"])
+            raise Refused(received(reply["error"]))
         return reply
 
 
@@ -84,6 +85,10 @@ def until(page: Page | Here, run: dict[str, Any], *states: str) -> dict[str, Any
 
 def states(seen: dict[str, Any]) -> list[str]:
     return [cell["status"] for cell in seen["cells"].values()]
+
+
+def told(seen: dict[str, Any]) -> list[str]:
+    return [received(line) for line in seen["notices"]]
 
 
 def pixels(cell: dict[str, Any]) -> list[bytes]:
@@ -115,7 +120,7 @@ def test_a_server_killed_in_the_middle_has_kept_what_it_said_was_done(plugins, r
     with page_server(*options, **place) as server:
         page = page_of(server)
         after = page.ask("look_at", {"id": run["id"], "since": before["version"]})
-        assert after["state"] == "ended" and "2 of 4 cells are done" in after["status"]
+        assert after["state"] == "ended" and "2 of 4 cells are done" in received(after["status"])
         assert states(after) == ["done", "done", "cancelled", "cancelled"]
         for one, other in zip(before["cells"].values(), after["cells"].values(), strict=True):
             if one["status"] == "done":
@@ -212,7 +217,7 @@ def test_a_picture_that_is_damaged_on_disk_takes_its_own_cell_only(registry, tmp
     again = Here(registry, tmp_path)
     seen = again.ask("look_at", {"id": run["id"]})
     assert states(seen) == ["cancelled", "done"]
-    assert "1 of 2 cells are done, the others were interrupted or lost" in seen["status"]
+    assert "1 of 2 cells are done, the others were interrupted or lost" in received(seen["status"])
     again.ask("continue_run", {"id": run["id"], "key": run["key"]})
     assert states(until(again, run)) == ["done", "done"]
     with pytest.raises(Refused, match="nothing to continue"):
@@ -223,7 +228,7 @@ def test_a_cancelled_run_can_be_continued(registry, tmp_path):
     page = Here(registry, tmp_path)
     run = begin(page, "ddim steps=2", "odd/slow steps=15")
     until(page, run, "done", "running")
-    with pytest.raises(Refused, match="is running already"):
+    with pytest.raises(Refused, match="is running: wait"):
         page.ask("continue_run", {"id": run["id"], "key": run["key"]})
     page.ask("stop_run", {"id": run["id"], "key": run["key"]})
     assert states(until(page, run)) == ["done", "cancelled"]
@@ -275,18 +280,18 @@ def test_the_page_goes_on_when_its_disk_fills_up_and_when_it_is_locked(disk, plu
         fill(disk)
         full = until(page, begin(page, "ddim steps=2", "ddim steps=3"))
         assert states(full) == ["done", "done"] and all(full["cells"]["1"]["images"])
-        assert "This comparison is not kept on the server: its disk is full." in full["notices"][0]
+        assert told(full)[0].startswith("This comparison is not kept on the server.")
+        assert told(full)[1] == "The server’s disk is full."
         for kind in ("png", "zip", "report"):
             assert page.ask("export_run", {"id": full["id"], "kind": kind})["base64"]
         (disk / "filler").unlink()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         locked = until(page, begin(page, "ddim steps=2"))
-        assert states(locked) == ["done"] and "its disk may not be written" in locked["notices"][0]
+        assert states(locked) == ["done"] and told(locked)[1] == "The server’s disk may not be written."
         assert page.ask("look_at", {"id": first["id"]})["cells"] == first["cells"], "it can still be read"
         subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
         last = until(page, begin(page, "ddim steps=2"))
         assert last["notices"] == [] and kept(page, last)
-        assert "not be written" not in page.ask("look_at", {"id": first["id"]})["status"]
 
 
 @pytest.fixture
@@ -308,9 +313,9 @@ def broken_disk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (errno.ENOSPC, "its disk is full"),
-        (errno.EROFS, "its disk may not be written"),
-        (errno.EIO, "refuses"),
+        (errno.ENOSPC, "The server’s disk is full."),
+        (errno.EROFS, "The server’s disk may not be written."),
+        (errno.EIO, "The server’s disk refuses: "),
     ],
 )
 def test_a_run_on_a_disk_that_refuses_is_shown_whole_and_said_to_be_lost(
@@ -321,7 +326,7 @@ def test_a_run_on_a_disk_that_refuses_is_shown_whole_and_said_to_be_lost(
     run = begin(page, "ddim steps=2", "odd/failing")
     seen = until(page, run)
     assert states(seen) == ["done", "failed"]
-    assert said in seen["notices"][-1] and "can be downloaded now" in seen["notices"][-1]
+    assert "Download now what you want to keep" in told(seen)[-2] and told(seen)[-1].startswith(said)
     content = page.ask("export_run", {"id": run["id"], "kind": "zip"})["base64"]
     import base64
 
@@ -330,7 +335,7 @@ def test_a_run_on_a_disk_that_refuses_is_shown_whole_and_said_to_be_lost(
     assert not list(tmp_path.rglob("*.part")), "nothing is left of the attempts"
     broken_disk.clear()
     page.ask("retry_cell", {"id": run["id"], "key": run["key"], "cell": 0})
-    assert "Cell 2 is not kept" in until(page, run)["notices"][-1]
+    assert told(until(page, run))[-2].startswith("Not kept on the server, by number: 2.")
 
 
 def test_only_the_cells_that_were_lost_are_named_and_they_can_be_continued(registry, tmp_path, broken_disk):
@@ -340,7 +345,7 @@ def test_only_the_cells_that_were_lost_are_named_and_they_can_be_continued(regis
     broken_disk.append(errno.ENOSPC)
     seen = until(page, run)
     assert states(seen) == ["done", "done"]
-    assert seen["notices"][-1].startswith("Cell 2 is not kept on the server: its disk is full.")
+    assert told(seen)[-2].startswith("Not kept on the server, by number: 2.")
     broken_disk.clear()
     again = Here(registry, tmp_path)
     assert states(again.ask("look_at", {"id": run["id"]})) == ["done", "cancelled"]
@@ -353,7 +358,7 @@ def test_a_folder_that_cannot_be_made_stops_nobody(registry, tmp_path, caplog):
     page = Here(registry, tmp_path / "file" / "runs")
     assert "comparisons are not kept" in caplog.text
     seen = until(page, begin(page, "ddim steps=2"))
-    assert states(seen) == ["done"] and "not kept on the server" in seen["notices"][-1]
+    assert states(seen) == ["done"] and "not kept on the server" in told(seen)[-2]
 
 
 # What is kept, and for how long

@@ -18,6 +18,7 @@ from zoo.ui import methods
 from zoo.ui.catalogue import axis, grid_title
 from zoo.ui.request import Asked
 from zoo.ui.sweep import expand
+from zoo.ui.words import say, sent
 
 if TYPE_CHECKING:
     import torch
@@ -107,17 +108,10 @@ class Run:
         """What the person should know: of the model, and of what is not kept."""
         if not self.unkept:
             return list(self.notices)
-        cells = sorted(self.unkept)
-        if len(cells) == len(self.results):
-            what = "This comparison is"
-        else:
-            what = f"Cell{'s' * (len(cells) > 1)} {', '.join(str(index + 1) for index in cells)} "
-            what += "are" if len(cells) > 1 else "is"
-        lost = (
-            f"{what} not kept on the server: {self._why_unkept}. All that is shown can be downloaded now; it is gone "
-            "when the server starts again, or has seen many more."
-        )
-        return [*self.notices, lost]
+        numbers = ", ".join(str(index + 1) for index in sorted(self.unkept))
+        everything = len(self.unkept) == len(self.results)
+        lost = say("run.lost_all") if everything else say("run.lost_cells", cells=numbers)
+        return [*self.notices, lost, self._why_unkept]
 
     def say(self, state: State, status: str, problem: str = "") -> None:
         """Note how the whole is doing."""
@@ -140,9 +134,9 @@ class Run:
                 "id": self.id,
                 "version": self.version,
                 "state": self.state,
-                "status": self.status,
-                "problem": self.problem,
-                "notices": self.warnings,
+                "status": sent(self.status),
+                "problem": sent(self.problem),
+                "notices": [sent(line) for line in self.warnings],
                 "noise": self.noise,
                 "seconds": round(self.seconds, 2),
                 "cells": {

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.comparison import CellResult, Comparison
 from zoo.metric import NoScore, Score
 from zoo.ui.runs import Run
+from zoo.ui.words import received, say, sent
 
 if TYPE_CHECKING:
     import torch
@@ -129,7 +130,7 @@ class Shelf:
             "titles": run.titles,
             "stochastic": run.stochastic,
             "state": run.state,
-            "status": run.status,
+            "status": sent(run.status),
             "seconds": run.seconds,
             "notices": list(run.notices),
             "cells": [cell.to_dict() for cell in results],
@@ -263,10 +264,10 @@ def way_as_json(way: Frames) -> dict[str, Any]:
 def reason(error: OSError) -> str:
     """Why something cannot be written, for people."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "its disk is full"
+        return say("run.disk_full")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return "its disk may not be written"
-    return f"its disk refuses ({error.strerror or type(error).__name__})"
+        return say("run.disk_locked")
+    return say("run.disk_refuses", error=error.strerror or type(error).__name__)
 
 
 def _status(about: dict[str, Any], results: list[CellResult]) -> str:
@@ -274,9 +275,8 @@ def _status(about: dict[str, Any], results: list[CellResult]) -> str:
     before = sum(cell["status"] == "done" for cell in about["cells"])
     done = sum(cell.status == "done" for cell in results)
     if about.get("state", "ended") == "ended" and done == before:
-        status: str = about["status"]
-        return status
-    return f"Opened again: {done} of {len(results)} cells are done, the others were interrupted or lost."
+        return received(about["status"])
+    return say("run.reopened", done=done, cells=len(results))
 
 
 def _result(folder: Path, index: int, comparison: Comparison, about: dict[str, Any]) -> CellResult:
