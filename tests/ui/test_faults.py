@@ -169,11 +169,12 @@ for child in range(int(sys.argv[2])):
             run.note(index, result)
         time.sleep(60)
     os.close(here)
-    os.read(there, 1)
-    time.sleep(moments.uniform(0, 0.3))
+    said = -1
+    for _ in range(moments.randrange(1, 40)):
+        said += len(os.read(there, 1))
+    time.sleep(moments.uniform(0, 0.02))
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
-    said = 0
     while block := os.read(there, 1000):
         said += len(block)
     print(run.id, said, flush=True)
