@@ -35,7 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for plugin in registry.plugins:
         if plugin.error:
             print(f"app.py: plugin {plugin.name} is {plugin.state}: {plugin.error}", file=sys.stderr)
-    runner = Runner(registry, arguments.device)
+    try:
+        runner = Runner(registry, arguments.device)
+    except ValueError as error:  # a limit in the environment that is none
+        print(f"app.py: {error}", file=sys.stderr)
+        return 2
     blocks = page.build(registry, runner)
     _, url, _ = blocks.launch(
         server_name=arguments.host,
