@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run_history=False,  # pictures are kept by downloading them, not in the browser's storage
         max_file_size="16mb",  # of a picture
         footer_links=["api"],
+        _frontend=False,  # gradio would ask itself for the page, and give up where a busy machine takes 3 seconds
     )
     print(f"The sampler zoo is at {url}", flush=True)
     if registry.models:

@@ -198,12 +198,13 @@ class Shelf:
         if not self._pruning.acquire(blocking=False):
             return  # another thread is at it
         try:
-            runs = sorted((p for p in self.folder.iterdir() if _ID.fullmatch(p.name)), key=_age)
+            runs = [path for path in self.folder.iterdir() if _ID.fullmatch(path.name)]
+            oldest = time.time() - self.days * 86400
             total = 0
-            for place, folder in enumerate(runs):
+            for place, folder in enumerate(sorted(runs, key=_written, reverse=True)):
                 total += self._size(folder)
                 too_much = place >= self.most or (place > 0 and total > self.megabytes * 1e6)
-                if too_much or _age(folder) > self.days * 86400:
+                if too_much or _written(folder) < oldest:
                     shutil.rmtree(folder, ignore_errors=True)
                     self._sizes.pop(folder.name, None)
         except OSError:
@@ -215,10 +216,9 @@ class Shelf:
         """Bytes of a run, counted again when something was written; what a killed process left goes meanwhile."""
         from zoo.store import PART
 
-        age = _age(folder)
-        changed = time.time() - age
+        written = _written(folder)
         known = self._sizes.get(folder.name)
-        if known and abs(known[0] - changed) < 1e-3:
+        if known and known[0] == written:
             return known[1]
         size = 0
         for path in folder.rglob("*"):
@@ -228,7 +228,7 @@ class Shelf:
                     path.unlink()
                 elif path.is_file():
                     size += about.st_size
-        self._sizes[folder.name] = changed, size
+        self._sizes[folder.name] = written, size
         return size
 
 
@@ -328,12 +328,12 @@ def _score(about: dict[str, Any]) -> Score | NoScore:
     return NoScore(about.get("absent") or about.get("failed", ""), failed="failed" in about)
 
 
-def _age(folder: Path) -> float:
-    """Seconds since something was last written of a run."""
+def _written(folder: Path) -> float:
+    """When something was last written of a run, in seconds of the clock; 0 if nothing can be read."""
     for path in (folder / "page.json", folder):  # the one is there when the run has begun
         with contextlib.suppress(OSError):
-            return time.time() - path.stat().st_mtime
-    return float("inf")
+            return path.stat().st_mtime
+    return 0.0
 
 
 def _limit(name: str, default: float) -> float:
