@@ -36,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for plugin in registry.plugins:
         if plugin.error:
             print(f"app.py: plugin {plugin.name} is {plugin.state}: {plugin.error}", file=sys.stderr)
-    runner = Runner(registry, arguments.device)
+    try:
+        runner = Runner(registry, arguments.device)
+    except ValueError as error:  # a limit in the environment that is none
+        print(f"app.py: {error}", file=sys.stderr)
+        return 2
     blocks = page.build(registry, runner)
     _, url, _ = blocks.launch(
         server_name=arguments.host,
@@ -56,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run_history=False,  # pictures are kept by downloading them, not in the browser's storage
         max_file_size="16mb",  # of a picture
         footer_links=["api"],
+        _frontend=False,  # gradio would ask itself for the page, and give up where a busy machine takes 3 seconds
     )
     print(f"The sampler zoo is at {url}", flush=True)
     if registry.models:

@@ -178,12 +178,12 @@ def test_files_hold_the_comparison(call, runner):
     run = begin(call, "ddim steps=2", prompt='dusk & <b>"dawn"</b>')
     ended(call, run)
     found = runner.find(run["id"])
-    name, kind, content = exports.file(found, runner.shelf, "png")
+    name, kind, content = exports.file(found, "png")
     assert (name, kind) == ("dusk-b-dawn-b-gaussian.png", "image/png")
     held = Comparison.model_validate_json(Image.open(io.BytesIO(content)).text["comparison"])
     assert held.record["device"] == "cpu"
     assert held.model_copy(update={"record": None}) == found.comparison.model_copy(update={"record": None})
-    _, _, archive = exports.file(found, runner.shelf, "zip")
+    _, _, archive = exports.file(found, "zip")
     names = set(zipfile.ZipFile(io.BytesIO(archive)).namelist())
     assert names == {
         "cells/00/0.png",
@@ -193,7 +193,7 @@ def test_files_hold_the_comparison(call, runner):
         "grid.png",
         "report.html",
     }
-    report = exports.file(found, runner.shelf, "report")[2].decode()
+    report = exports.file(found, "report")[2].decode()
     assert report.count("<img") == 2
     assert "<b>" not in report
     assert "http" not in report, "it needs nothing else"

@@ -99,9 +99,7 @@ class Runner:
             Busy: the queue is full.
         """
         run = new_run(comparison, blocks, self.registry)
-        with self._lock:
-            if len(self._waiting) >= MOST_WAITING:
-                raise Busy(say("run.busy", most=MOST_WAITING))
+        self._check_room()
         self.shelf.begin(run)
         self._remember(run)
         self._enqueue(run, list(range(len(run.results))))
@@ -134,6 +132,30 @@ class Runner:
         run.ways.discard(index)
         run.note(index, CellResult(run.results[index].method, "queued"))
         self._enqueue(run, [index])
+
+    def resume(self, run: Run) -> None:
+        """Run the cells of an ended run that were cancelled or interrupted, from the same noise; the others stay.
+
+        Raises:
+            Busy: the queue is full.
+            ValueError: the run is at work, or all its cells have ended.
+        """
+        if run.state != "ended":
+            raise ValueError(say("run.is_running"))
+        indices = [index for index, result in enumerate(run.results) if result.status == "cancelled"]
+        if not indices:
+            raise ValueError(say("run.nothing_missing"))
+        self._check_room()
+        run.stop.clear()
+        for index in indices:
+            run.ways.discard(index)
+            run.note(index, CellResult(run.results[index].method, "queued"))
+        self._enqueue(run, indices)
+
+    def _check_room(self) -> None:
+        with self._lock:
+            if len(self._waiting) >= MOST_WAITING:
+                raise Busy(say("run.busy", most=MOST_WAITING))
 
     def _enqueue(self, run: Run, indices: list[int]) -> None:
         run.seen = time.monotonic()
@@ -207,7 +229,6 @@ class Runner:
         limits = limits_for(part, self.registry)
         model = load_model(part.model, self.registry)
         run.notices = tuple(dict.fromkeys([*model.notices(part.prompt), *model.notices(part.negative)]))
-        store = self._store(run)
         gone = threading.Event()  # set when nobody waits any more
         watch = Watch()
         events = stream(
@@ -233,7 +254,7 @@ class Runner:
                 for event in seen:
                     if event.kind != "progress":
                         ended.add(event.cell)
-                        self._noted(run, indices[event.cell], event, store)
+                        self._noted(run, indices[event.cell], event)
                     elif event is latest[event.cell]:
                         run.note(indices[event.cell], event.result, event)
                 scoring = part.metrics and len(ended) == len(cells)
@@ -262,15 +283,10 @@ class Runner:
                 self.registry.note(method.names, trouble)
         raise Stuck(say("run.advice", what=trouble))
 
-    def _noted(self, run: Run, index: int, event: Event, store: Store) -> None:
-        """Keep what a cell has come to."""
-        result = event.result
-        if event.kind != "scored":
-            store.add(index, result)
-            if result.frames is not None and result.frames.kept:
-                self.shelf.keep_way(run, index, result.frames, event.steps)
-        run.note(index, replace(result, samples=None, frames=None), event)
-        self._write(run)
+    def _noted(self, run: Run, index: int, event: Event) -> None:
+        """Keep what a cell has come to, and then tell it."""
+        self.shelf.keep(run, index, event.result, event.steps, scored=event.kind == "scored")
+        run.note(index, replace(event.result, samples=None, frames=None), event)
 
     def _store(self, run: Run) -> Store:
         from zoo.store import Store
