@@ -1,4 +1,4 @@
-"""What the tabs "See how it moves" and "Learn" say, in one place, so that other languages can be set beside it."""
+"""What the tabs beside "Compare" say, in one place, so that other languages can be set beside it."""
 
 from __future__ import annotations
 
@@ -155,4 +155,33 @@ FORWARD: Mapping[str, str] = {
         "halfway linear is lowest and cosine highest, and at the end cosine falls far below the others."
     ),
     "alt": "The picture at t = {t} under the {schedule} schedule, noised {way}",
+}
+
+PLUGINS: Mapping[str, str] = {
+    "tab": "Plugins",
+    "name": "Plugin",
+    "version": "Version",
+    "source": "Source",
+    "registers": "Registers",
+    "state": "State",
+    "import": "Import",
+    "traceback": "Traceback",
+    "state_loaded": "It can be used.",
+    "state_disabled": "ZOO_DISABLE names it, or ZOO_PLUGINS names others only; it was not imported.",
+    "state_incompatible": "It says that it is for another zoo; it was not imported.",
+    "state_failed": "It raised, broke a rule of the hooks, or took the process down when it was last imported.",
+    "state_collision": "Others had registered all its names before.",
+    "install": "Install one",
+    "install_package": "A package, into the environment that this page runs in; then start the page again",
+    "install_folder": "A single .py file, in any folder",
+    "install_without": "Start without one",
+    "trust": "A plugin is code that runs with all rights of who starts the page: install what you trust.",
+    "write": "Write one",
+    "write_intro": (
+        "A sampler is a generator: it asks what is behind x at a noise level, and never calls a network. Its "
+        "parameters become controls on this page. This file is a whole plugin:"
+    ),
+    "write_try": "See it here, as mine/euler",
+    "write_check": "Ask whether it is right: it is held to the exact solution",
+    "write_package": "Make it a package, with tests that pass and all that PyPI asks for",
 }
