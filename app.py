@@ -24,9 +24,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
     from zoo.registry import Registry
-    from zoo.ui import page, style
+    from zoo.ui import page, style, tools
     from zoo.ui.running import Runner
 
+    if arguments.mcp:
+        if problem := tools.missing():
+            print(f"app.py: {problem}", file=sys.stderr)
+            return 2
+        tools.enable()
     if not _own_machine(arguments.host):
         os.environ.setdefault("ZOO_HOSTED", "1")  # a safety checker that a model carries is kept
     registry = Registry(arguments.plugins_dir, safe_mode=arguments.safe_mode, models=arguments.models)
@@ -46,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         show_error=False,
         strict_cors=True,
         ssr_mode=False,
-        mcp_server=False,
+        mcp_server=arguments.mcp,
         enable_monitoring=False,
         run_history=False,  # pictures are kept by downloading them, not in the browser's storage
         max_file_size="16mb",  # of a picture
@@ -79,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         default=os.environ.get("ZOO_MODELS") or (beside if beside.is_file() else None),
         help="offer the models of this file too (default: ZOO_MODELS, or models.toml here)",
+    )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        default=os.environ.get("ZOO_MCP", "") not in ("", "0"),
+        help="serve the API as tools for assistants too (default: ZOO_MCP=1)",
     )
     parser.add_argument("--safe-mode", action="store_true", help="built-in plugins only")
     return parser
