@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import socket
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoo.ui.running import Runner
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -23,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"app.py: {problem}", file=sys.stderr)
         return 2
 
+    gc.disable()  # until all is imported, which leaves hardly any garbage: looking for it takes a fifth of the time
     from zoo.registry import Registry
     from zoo.ui import page, style, tools
     from zoo.ui.running import Runner
@@ -58,11 +64,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         footer_links=["api"],
     )
     print(f"The sampler zoo is at {url}", flush=True)
-    if registry.models:
-        first = next(iter(registry.models))
-        threading.Thread(target=runner.warm_up, args=(first,), daemon=True, name="warm-up").start()
+    threading.Thread(
+        target=_warm_up, args=(runner, list(registry.models)), daemon=True, name="warm-up"
+    ).start()
     blocks.block_thread()
     return 0
+
+
+def _warm_up(runner: Runner, models: list[str]) -> None:
+    """Import and load what the first comparison needs, while the page is looked at."""
+    try:
+        if models:
+            runner.warm_up(models[0])
+    finally:
+        gc.freeze()  # what there is now stays for good
+        gc.enable()
 
 
 def _parser() -> argparse.ArgumentParser:

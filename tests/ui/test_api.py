@@ -112,6 +112,8 @@ def test_every_endpoint_says_what_it_does_and_takes(client):
         assert len(endpoint["description"]) > 40
         for entry in endpoint["parameters"] + endpoint["returns"]:
             assert entry["python_type"]["type"] not in ("", "Any")
+    (answer,) = endpoints["/compare"]["returns"]
+    assert answer["type"]["properties"]["seeds"] == {"type": "array", "items": {"type": "integer"}}
     needed = {
         name: [p["parameter_name"] for p in endpoint["parameters"] if not p["parameter_has_default"]]
         for name, endpoint in endpoints.items()

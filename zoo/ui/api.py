@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, TypedDict, cast, get_type_hints
 
 import gradio as gr
 
@@ -19,6 +19,17 @@ log = logging.getLogger(__name__)
 MODEL: str = Comparison.model_fields["model"].default
 
 
+class Answer(TypedDict):
+    """What results.json holds, what was compared, and all its pictures in one, as a data URI."""
+
+    timing: str
+    notices: list[str]
+    cells: list[dict[str, Any]]
+    seeds: list[int]
+    comparison: dict[str, Any]
+    sheet: str
+
+
 def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
     """Register the endpoints; to be called inside a Blocks context."""
 
@@ -32,7 +43,7 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
         alone: bool = False,
         metrics: list[str] | None = None,
         pictures: dict[str, str] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Answer:
         """Compare diffusion sampling methods on one model and prompt, all from the same start noise.
 
         Every cell of the answer is a method, with its pictures (one a seed), its network evaluations (NFE) and its
@@ -72,7 +83,7 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             ) from None
         return as_data(result)
 
-    def list_methods() -> dict[str, list[dict[str, str]]]:
+    def list_methods() -> explain.Offered:
         """List what can be compared: samplers, conditioners, models and metrics, each with name, title and summary.
 
         A method is one line: a sampler with its parameters, then conditioners, "ddim steps=20 | cfg scale=3".
@@ -82,7 +93,7 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
         """
         return explain.offered(registry)
 
-    def explain_method(method: str) -> dict[str, Any]:
+    def explain_method(method: str) -> explain.Explanation:
         """Explain a sampling method, part by part: its equation, paper, cost, use, parameters and source code.
 
         Args:
@@ -96,12 +107,14 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from None
 
+    for function in (compare, list_methods, explain_method):
+        function.__annotations__ = get_type_hints(function)  # gradio reads what is returned as it stands here
     gr.api(compare, api_name="compare", concurrency_limit=1, concurrency_id=concurrency_id)
     gr.api(list_methods, api_name="list_methods")
     gr.api(explain_method, api_name="explain_method")
 
 
-def as_data(result: ComparisonResult) -> dict[str, Any]:
+def as_data(result: ComparisonResult) -> Answer:
     """A result as JSON, pictures included; tracebacks, which name the server's folders, stay on the server."""
     data = result.to_dict()
     for cell, entry in zip(result.cells, data["cells"], strict=True):
@@ -110,7 +123,7 @@ def as_data(result: ComparisonResult) -> dict[str, Any]:
     data["seeds"] = list(result.comparison.seeds)
     data["comparison"] = result.comparison.model_dump(mode="json")
     data["sheet"] = _sheet(result)
-    return data
+    return cast(Answer, data)
 
 
 def _sheet(result: ComparisonResult) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from zoo.hookspecs import ImplementationError, Spec
 from zoo.lessons.methods import Lesson, lessons
@@ -14,21 +15,66 @@ from zoo.ui.controls import control
 PAPERS = "https://arxiv.org/abs/"
 
 
-def offered(registry: Registry) -> dict[str, list[dict[str, str]]]:
-    """Name, title and summary of all samplers, conditioners, models and metrics."""
-    tables = {
-        "samplers": registry.samplers,
-        "conditioners": registry.conditioners,
-        "models": registry.models,
-        "metrics": registry.metrics,
-    }
+class Named(TypedDict):
+    """Something that is registered."""
+
+    name: str
+    title: str
+    summary: str
+
+
+class Offered(TypedDict):
+    """What there is to compare, and to score it with."""
+
+    samplers: list[Named]
+    conditioners: list[Named]
+    models: list[Named]
+    metrics: list[Named]
+
+
+class Source(TypedDict):
+    """Lines of a file."""
+
+    file: str
+    line: int
+    text: str
+
+
+class Explained(TypedDict):
+    """A sampler or a conditioner; its equation is LaTeX, and its parameters are those of `zoo.ui.controls`."""
+
+    name: str
+    kind: str
+    title: str
+    summary: str
+    equation: str
+    cost: str
+    when: str
+    paper: str
+    parameters: list[dict[str, Any]]
+    source: Source | None
+    problem: str
+
+
+class Explanation(TypedDict):
+    """A method, part by part."""
+
+    line: str
+    title: str
+    parts: list[Explained]
+
+
+def offered(registry: Registry) -> Offered:
+    """All samplers, conditioners, models and metrics."""
     return {
-        kind: [{"name": spec.name, "title": spec.title, "summary": spec.summary} for spec in table.values()]
-        for kind, table in tables.items()
+        "samplers": _named(registry.samplers),
+        "conditioners": _named(registry.conditioners),
+        "models": _named(registry.models),
+        "metrics": _named(registry.metrics),
     }
 
 
-def explanation(line: str, registry: Registry) -> dict[str, Any]:
+def explanation(line: str, registry: Registry) -> Explanation:
     """A method, part by part: equation, paper, cost, use, parameters and source.
 
     Args:
@@ -41,9 +87,7 @@ def explanation(line: str, registry: Registry) -> dict[str, Any]:
     known = {(lesson.kind, name): lesson for lesson in lessons(registry) for name in lesson.names}
     try:
         if not method.conditioners and method.sampler.name in registry.conditioners:
-            specs: list[tuple[Part, Spec]] = [
-                (method.sampler, registry.conditioner(method.sampler.name)),
-            ]
+            specs: list[tuple[Part, Spec]] = [(method.sampler, registry.conditioner(method.sampler.name))]
         else:
             specs = methods.specs(method, registry)
     except UnknownName as error:
@@ -55,7 +99,11 @@ def explanation(line: str, registry: Registry) -> dict[str, Any]:
     }
 
 
-def _part(spec: Spec, lesson: Lesson) -> dict[str, Any]:
+def _named(table: Mapping[str, Spec]) -> list[Named]:
+    return [{"name": spec.name, "title": spec.title, "summary": spec.summary} for spec in table.values()]
+
+
+def _part(spec: Spec, lesson: Lesson) -> Explained:
     try:
         parameters = [control(name, field) for name, field in spec.params_model().model_fields.items()]
         problem = ""
