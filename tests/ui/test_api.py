@@ -66,6 +66,17 @@ def test_pictures_are_sent_with_the_methods_that_follow_them(client, tmp_path):
     assert cell["method"] == f"ddim steps=2 | controlnet image={admit(picture)[0]}"
 
 
+def test_the_example_of_the_docs_works(server):
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    for shown, tried in {"http://127.0.0.1:7860": server.url, "steps=50": "steps=2", "0..3": "0"}.items():
+        assert shown in source
+        source = source.replace(shown, tried)
+    exec(source, names)
+    assert [cell["status"] for cell in names["result"]["cells"]] == ["done", "done"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -84,7 +84,9 @@ def explanation(line: str, registry: Registry) -> Explanation:
         ValueError: it cannot be read, or names what does not exist.
     """
     method = Method.parse(line)
-    known = {(lesson.kind, name): lesson for lesson in lessons(registry) for name in lesson.names}
+    known: dict[tuple[str, str], Lesson] = {
+        (lesson.kind, name): lesson for lesson in lessons(registry) for name in lesson.names
+    }
     try:
         if not method.conditioners and method.sampler.name in registry.conditioners:
             specs: list[tuple[Part, Spec]] = [(method.sampler, registry.conditioner(method.sampler.name))]
