@@ -29,8 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
     gc.disable()  # until all is imported, which leaves hardly any garbage: looking for it takes a fifth of the time
+    from starlette.middleware import Middleware
+
     from zoo.registry import Registry
-    from zoo.ui import page, style, tools
+    from zoo.ui import language, learn, page, style, tools
     from zoo.ui.running import Runner
 
     if arguments.mcp:
@@ -51,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         server_port=arguments.port,
         theme=style.theme(),
         css=style.CSS,
+        i18n=language.translations(learn.tables),
+        app_kwargs={"middleware": [Middleware(language.ChoosesLanguage)]},
         prevent_thread_lock=True,
         quiet=True,
         share=False,

@@ -13,7 +13,7 @@ from zoo.cli import _parser as zoo_parser
 from zoo.discovery import State
 from zoo.registry import Registry
 from zoo.ui import plugins_tab
-from zoo.ui.words import PLUGINS
+from zoo.ui.words import LANGUAGES, table
 
 
 def rows(registry: Registry) -> dict[str, str]:
@@ -28,29 +28,30 @@ def test_every_plugin_has_its_version_source_names_state_and_import_time(tmp_pat
         "@hookimpl\ndef register_metrics():\n    return []\n"
     )
     registry = Registry(tmp_path)
-    table = rows(registry)
-    assert list(table) == [info.name for info in registry.plugins]
-    assert f"<td>{zoo.__version__}</td>" in table["ddim"] and "built-in" in table["ddim"]
-    assert "samplers: <code>ddim</code>" in table["ddim"]
-    assert 'data-state="loaded"' in table["slow"] and "<td>2.5</td>" in table["slow"]
-    assert str(tmp_path / "slow.py") in table["slow"]
-    assert float(re.search(r"([\d.]+) ms", table["slow"])[1]) >= 30
+    shown = rows(registry)
+    assert list(shown) == [info.name for info in registry.plugins]
+    assert f"<td>{zoo.__version__}</td>" in shown["ddim"] and "built-in" in shown["ddim"]
+    assert "samplers: <code>ddim</code>" in shown["ddim"]
+    assert 'data-state="loaded"' in shown["slow"] and "<td>2.5</td>" in shown["slow"]
+    assert str(tmp_path / "slow.py") in shown["slow"]
+    assert float(re.search(r"([\d.]+) ms", shown["slow"])[1]) >= 30
 
 
 def test_a_broken_one_shows_its_traceback_and_a_disabled_one_no_time(tmp_path, monkeypatch):
     (tmp_path / "broken.py").write_text("ZOO_API = 1\nraise RuntimeError('<b>no</b>')\n")
     (tmp_path / "left_out.py").write_text("ZOO_API = 1\n")
     monkeypatch.setenv("ZOO_DISABLE", "left_out")
-    table = rows(Registry(tmp_path))
-    assert "<summary>Traceback</summary>" in table["broken"] and "broken.py&quot;, line 2" in table["broken"]
-    assert "<b>no</b>" not in table["broken"]
-    assert 'data-state="failed"' in table["broken"] and " ms<" in table["broken"]
-    assert 'data-state="disabled"' in table["left_out"] and " ms<" not in table["left_out"]
+    shown = rows(Registry(tmp_path))
+    assert ">Traceback</summary>" in shown["broken"] and "broken.py&quot;, line 2" in shown["broken"]
+    assert "<b>no</b>" not in shown["broken"]
+    assert 'data-state="failed"' in shown["broken"] and " ms<" in shown["broken"]
+    assert 'data-state="disabled"' in shown["left_out"] and " ms<" not in shown["left_out"]
 
 
 @pytest.mark.parametrize("state", State.__args__)
-def test_every_state_is_explained(state):
-    assert PLUGINS[f"state_{state}"]
+def test_every_state_is_explained_in_every_language(state):
+    english, *others = (table(language)[f"plugins.state_{state}"] for language in LANGUAGES)
+    assert english and all(others) and english not in others
 
 
 def test_the_plugin_that_it_shows_works_and_is_ddim(tmp_path):

@@ -6,9 +6,9 @@ import html
 
 from zoo.discovery import PluginInfo
 from zoo.registry import Registry
-from zoo.ui.words import PLUGINS
+from zoo.ui.words import element, marks, say
 
-COLUMNS = ("name", "version", "source", "registers", "state", "import")
+COLUMNS = ("plugin", "version", "source", "registers", "state", "import")
 
 EXAMPLE = '''\
 # my_plugins/mine.py
@@ -49,7 +49,7 @@ COMMANDS = {
 
 def table(registry: Registry) -> str:
     """The plugins as HTML, those with problems included."""
-    heads = "".join(f"<th>{html.escape(PLUGINS[name])}</th>" for name in COLUMNS)
+    heads = "".join(element(say(f"plugins.{name}"), "th") for name in COLUMNS)
     rows = "".join(_row(info) for info in registry.plugins)
     return (
         f'<div class="zoo-plugins"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
@@ -58,18 +58,19 @@ def table(registry: Registry) -> str:
 
 def guide() -> str:
     """How to install a plugin, and how to write one, as HTML."""
+    install, write, intro, trust = (
+        element(say(f"plugins.{name}"), tag)
+        for name, tag in (("install", "h3"), ("write", "h3"), ("write_intro", "p"), ("trust", "strong"))
+    )
     return (
-        '<div class="zoo-plugin-guide">'
-        f"<section><h3>{html.escape(PLUGINS['install'])}</h3>{_steps('install_')}"
-        f"<p><strong>{html.escape(PLUGINS['trust'])}</strong></p></section>"
-        f"<section><h3>{html.escape(PLUGINS['write'])}</h3><p>{html.escape(PLUGINS['write_intro'])}</p>"
-        f"<pre><code>{html.escape(EXAMPLE)}</code></pre>{_steps('write_')}</section></div>"
+        f'<div class="zoo-plugin-guide"><section>{install}{_steps("install_")}<p>{trust}</p></section>'
+        f"<section>{write}{intro}<pre><code>{html.escape(EXAMPLE)}</code></pre>{_steps('write_')}</section></div>"
     )
 
 
 def _steps(prefix: str) -> str:
     steps = "".join(
-        f"<dt>{html.escape(PLUGINS[name])}</dt><dd><code>{html.escape(command)}</code></dd>"
+        f"{element(say(f'plugins.{name}'), 'dt')}<dd><code>{html.escape(command)}</code></dd>"
         for name, command in COMMANDS.items()
         if name.startswith(prefix)
     )
@@ -81,22 +82,21 @@ def _row(info: PluginInfo) -> str:
         f"{html.escape(kind)}: {', '.join(f'<code>{html.escape(name)}</code>' for name in names)}"
         for kind, names in info.registers.items()
     )
-    meaning = html.escape(PLUGINS[f"state_{info.state}"], quote=True)
+    meaning = say(f"plugins.state_{info.state}")
+    title = f'title="{html.escape(meaning, quote=True)}" {marks(meaning, "title")}'
     cells = (
         f"<td><b>{html.escape(info.name)}</b></td>"
         f"<td>{html.escape(info.version) or '–'}</td>"
         f"<td>{info.source}<br><small>{html.escape(info.location)}</small></td><td>{registers or '–'}</td>"
-        f'<td><span class="zoo-plugin-state" data-state="{info.state}" title="{meaning}">{info.state}</span></td>'
+        f'<td><span class="zoo-plugin-state" data-state="{info.state}" {title}>{info.state}</span></td>'
         f'<td class="zoo-plugin-time">{_time(info)}</td>'
     )
     row = f"<tr>{cells}</tr>"
     if info.error:
         details = ""
         if info.traceback:
-            details = (
-                f"<details><summary>{html.escape(PLUGINS['traceback'])}</summary>"
-                f"<pre>{html.escape(info.traceback)}</pre></details>"
-            )
+            summary = element(say("plugins.traceback"), "summary")
+            details = f"<details>{summary}<pre>{html.escape(info.traceback)}</pre></details>"
         row += f'<tr class="zoo-plugin-error"><td colspan="{len(COLUMNS)}">{html.escape(info.error)}{details}</td></tr>'
     return row
 
