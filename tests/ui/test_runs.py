@@ -20,6 +20,7 @@ from zoo.ui import exports, running
 from zoo.ui.calls import calls
 from zoo.ui.running import Runner
 from zoo.ui.shelf import DAYS, Shelf
+from zoo.ui.words import say, sent
 from zoo.watchdog import Watch
 
 ASK = {"model": "gaussian", "prompt": "dawn", "seeds": "0..1"}
@@ -99,7 +100,7 @@ def test_a_run_right_after_the_start_says_what_it_waits_for(call, runner, monkey
     monkeypatch.setattr(runner, "ready", lambda: imported.wait(300) and ready())
     run = begin(call, "ddim steps=2")
     deadline = time.monotonic() + 300
-    while not call["look_at"]({"id": run["id"]})["status"].startswith("Getting ready"):
+    while call["look_at"]({"id": run["id"]})["status"] != sent(say("run.getting_ready")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     imported.set()
