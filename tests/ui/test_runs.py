@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -19,7 +20,7 @@ from zoo.ui import exports, running
 from zoo.ui.calls import calls
 from zoo.ui.running import Runner
 from zoo.ui.shelf import DAYS, Shelf
-from zoo.ui.words import received
+from zoo.ui.words import received, say, sent
 from zoo.watchdog import Watch
 
 ASK = {"model": "gaussian", "prompt": "dawn", "seeds": "0..1"}
@@ -92,6 +93,18 @@ def test_a_run_tells_what_became_of_every_cell(call):
     assert cells[0]["metrics"][0]["value"] > 0
     assert seen["noise"]
     assert json.loads(json.dumps(seen)) == seen
+
+
+def test_a_run_right_after_the_start_says_what_it_waits_for(call, runner, monkeypatch):
+    imported, ready = threading.Event(), runner.ready
+    monkeypatch.setattr(runner, "ready", lambda: imported.wait(300) and ready())
+    run = begin(call, "ddim steps=2")
+    deadline = time.monotonic() + 300
+    while call["look_at"]({"id": run["id"]})["status"] != sent(say("run.getting_ready")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    imported.set()
+    assert ended(call, run)["cells"]["0"]["status"] == "done"
 
 
 def test_only_what_is_new_is_sent(call):

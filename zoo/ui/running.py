@@ -66,7 +66,8 @@ class Runner:
         """Held by whatever uses the device."""
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._jobs: queue.Queue[tuple[Run, list[int]]] = queue.Queue()
-        self._imports = threading.Lock()
+        self._torch, self._imports = threading.Lock(), threading.Lock()
+        self._is_ready = False
         self._lock = threading.Lock()
         self._waiting: list[Run] = []
         threading.Thread(target=self._work, name="comparisons", daemon=True).start()
@@ -85,12 +86,20 @@ class Runner:
         except Exception:  # the comparison itself will say it better
             log.debug("could not warm up", exc_info=True)
 
-    def ready(self) -> None:
-        """Import the heavy libraries, one thread at a time: they mind being imported by several at once."""
-        with self._imports:
+    def ready(self, networks: bool = True) -> None:
+        """Import the heavy libraries, one thread at a time: they mind being imported by several at once.
+
+        Args:
+            networks: those that networks need too, which take three times as long as torch.
+        """
+        with self._torch:
             import torch  # noqa: F401
+        if not networks:
+            return
+        with self._imports:
             from diffusers import UNet2DConditionModel  # noqa: F401
             from transformers import CLIPTextModel, PreTrainedTokenizerFast  # noqa: F401
+        self._is_ready = True
 
     def start(self, comparison: Comparison, blocks: Sequence[dict[str, object]]) -> Run:
         """Put a comparison in the queue.
@@ -222,8 +231,9 @@ class Runner:
         return run.stop.is_set() or time.monotonic() - run.seen > AWAY_SECONDS
 
     def _cells(self, run: Run, indices: list[int]) -> None:
-        run.say("running", say("run.loading"))
+        run.say("running", say("run.loading" if self._is_ready else "run.getting_ready"))
         self.ready()
+        run.say("running", say("run.loading"))
         cells = tuple(run.comparison.cells[index] for index in indices)
         part = run.comparison.model_copy(update={"cells": cells})
         limits = limits_for(part, self.registry)
