@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from zoo.cell import Cell
     from zoo.engine import Engine
+    from zoo.loop import Loop
     from zoo.model import Model
 
 MAX_FRAMES, MAX_ITERATIONS = 256, 50
@@ -228,6 +229,7 @@ def invert(
     device: str = "auto",
     dtype: str = "fp32",
     registry: Registry | None = None,
+    on: Loop | None = None,
 ) -> Inversion:
     """Find the noise that DDIM turns into a picture, and turn it into a picture again.
 
@@ -243,6 +245,7 @@ def invert(
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: auto, fp32, bf16 or fp16, of the networks; the rounding of the short ones adds to the error.
         registry: where names are looked up; all installed plugins by default.
+        on: a loop to run on beside others, whose device it then is.
 
     Raises:
         OSError: the file cannot be opened.
@@ -261,7 +264,7 @@ def invert(
     if not 1 <= iterations <= MAX_ITERATIONS:
         raise ValueError(f"iterations must be within 1 … {MAX_ITERATIONS}, got {iterations}")
     engine, found, sampler, conditioners = _prepare(
-        method, model, {PROMPT: prompt, NEGATIVE: negative}, registry, device, dtype
+        method, model, {PROMPT: prompt, NEGATIVE: negative}, registry, device, dtype, on
     )
     data = image if isinstance(image, torch.Tensor) else _picture(image, found)
     if tuple(data.shape) != found.shape:
@@ -270,9 +273,8 @@ def invert(
 
     def run(what: Sampler, start: torch.Tensor) -> Cell:
         conditions = {PROMPT: prompt, NEGATIVE: negative}
-        return _finish(
-            engine, Cell(found, what, [Unclipped(), *conditioners], conditions, (0,), start_state=start)
-        )
+        cell = Cell(found, what, [Unclipped(), *conditioners], conditions, (0,), start_state=start)
+        return _finish(engine, cell, dtype)
 
     up = run(DDIMInversion(sampler, iterations), data[None])
     down = run(sampler, _samples(up))
@@ -301,6 +303,7 @@ def interpolate(
     device: str = "auto",
     dtype: str = "auto",
     registry: Registry | None = None,
+    on: Loop | None = None,
 ) -> Interpolation:
     """Make the pictures between those of two seeds: spherical steps between their start noises, all in one batch.
 
@@ -313,6 +316,7 @@ def interpolate(
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: auto, fp32, bf16 or fp16, of the networks.
         registry: where names are looked up; all installed plugins by default.
+        on: a loop to run on beside others, whose device it then is.
 
     Raises:
         ValueError: a name or a parameter is not possible, or the method draws noise on the way.
@@ -329,16 +333,15 @@ def interpolate(
         raise ValueError(f"frames must be within 2 … {MAX_FRAMES}, both ends included, got {frames}")
     method = Method.parse(method) if isinstance(method, str) else method
     engine, found, sampler, conditioners = _prepare(
-        method, model, {PROMPT: prompt, NEGATIVE: negative}, registry, device, dtype
+        method, model, {PROMPT: prompt, NEGATIVE: negative}, registry, device, dtype, on
     )
     first, last = (unit_noise(seed, 0, found.shape) for seed in seeds)
     noise = np.stack([slerp(first, last, i / (frames - 1)) for i in range(frames)])
     scale = found.schedule.start_scale(sampler.levels(found.schedule)[0])
     conditions = {PROMPT: prompt, NEGATIVE: negative}
     start = torch.from_numpy(noise * scale)
-    cell = _finish(
-        engine, Cell(found, sampler, conditioners, conditions, [seeds[0]] * frames, start_state=start)
-    )
+    cell = Cell(found, sampler, conditioners, conditions, [seeds[0]] * frames, start_state=start)
+    _finish(engine, cell, dtype)
     samples = _samples(cell)
     return Interpolation(
         model=model,
@@ -387,7 +390,8 @@ def _prepare(
     registry: Registry | None,
     device: str,
     dtype: str,
-) -> tuple[Engine, Model, Sampler, list[Conditioner]]:
+    on: Loop | None,
+) -> tuple[Engine | Loop, Model, Sampler, list[Conditioner]]:
     """What a deterministic method needs in order to run.
 
     Raises:
@@ -409,8 +413,9 @@ def _prepare(
     check_prompts(found, conditions)
     if reason := impossible(found, sampler, conditioners, conditions):
         raise ValueError(f"{str(method)!r} is not possible on {model}: {reason}")
-    chosen = resolve_device(device)
-    return Engine(chosen, resolve_dtype(dtype, chosen, found.dtype)), found, sampler, conditioners
+    engine = on or Engine(resolve_device(device))
+    resolve_dtype(dtype, engine.device)
+    return engine, found, sampler, conditioners
 
 
 def _picture(source: str | Path | Image.Image, model: Model) -> torch.Tensor:
@@ -423,11 +428,13 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[0] == 3
 
 
-def _finish(engine: Engine, cell: Cell) -> Cell:
-    from zoo.engine import drive
+def _finish(engine: Engine | Loop, cell: Cell, dtype: str) -> Cell:
+    from zoo.device import resolve_dtype
+    from zoo.engine import turns
 
-    for _ in drive(engine, [cell]):
-        pass
+    if dtype != "auto":
+        cell.dtype = resolve_dtype(dtype, engine.device)
+    engine.run(turns([cell]))
     if cell.status != "done":
         raise RuntimeError(f"{type(cell.sampler).__name__} {cell.status}: {cell.error}")
     return cell

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from zoo.comparison import CellResult, ComparisonResult, compare
+from zoo.comparison import CellResult, ComparisonResult
 from zoo.registry import Registry
 from zoo.ui.request import comparison_from, limits_for, sentence, uploaded
 from zoo.ui.running import Runner
@@ -48,10 +48,11 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             comparison = comparison_from(
                 model, prompt, negative, seeds, lines, registry, alone, metrics or (), known
             )
-            runner.ready()
-            limits = limits_for(comparison, registry)
-            with runner.turn:
-                result = compare(comparison, device=runner.device, limits=limits, registry=registry)
+            loop = runner.loop
+            from zoo.prepared import prepare
+
+            prepared = prepare(comparison, registry, limits_for(comparison, registry))
+            result = loop.join(prepared.run(loop.engine)).result()
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from None
         except Exception as error:  # such as a plugin's own

@@ -76,7 +76,7 @@ def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None
             model=MODEL,
             prompt=prompt,
             method=method,
-            device=runner.device,
+            on=runner.loop,
             registry=registry,
         )
         said = {"n": count, "first": int(first), "last": int(last), "prompt": prompt}
@@ -153,7 +153,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
                 prompt=prompt,
                 method=f"ddim steps={int(steps)}",
                 iterations=int(iterations),
-                device=runner.device,
+                on=runner.loop,
                 registry=registry,
             )
         )

@@ -184,7 +184,7 @@ def payload(
             continue
         cells = tuple(comparison.cells[i] for i in mine)
         part = comparison.model_copy(update={"cells": cells, "prompt": prompt})
-        traced = trace(part, device=runner.device, limits=limits, registry=registry)
+        traced = trace(part, on=runner.loop, limits=limits, registry=registry)
         found.update({i: (trajectory, prompt) for i, trajectory in zip(mine, traced, strict=True)})
     model: Any = load_model(MODEL, registry)
     return {
