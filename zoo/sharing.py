@@ -92,7 +92,7 @@ class Shares:
         cost = 1 + OVERHEAD * most / taken.total()
         for share, rows in taken.items():
             share.had += rows * cost
-        self._forget_what_nobody_waited_for([share for share, left in waiting.items() if left])
+        self._forget_old_debts(most)
         return [cell for _, cell in chosen]
 
     def _room(self, waiting: list[Share], most: int) -> float:
@@ -101,10 +101,9 @@ class Shares:
         least = min(min(most, sum(map(self.rows, share.pending.cells))) for share in waiting)
         return min(most, len(waiting) * (least + overhead) - overhead)
 
-    def _forget_what_nobody_waited_for(self, kept_waiting: list[Share]) -> None:
-        """Who had all it asked for is owed nothing later, however little that was."""
-        had = [share.had for share in kept_waiting]
-        floor = min(had) if had else max(share.had for share in self._present)
+    def _forget_old_debts(self, most: int) -> None:
+        """Who asked for little for long is owed no more than a pass, or than the largest cell that had to go first."""
+        largest = max(self.rows(cell) for share in self._present for cell in share.pending.cells)
+        floor = max(share.had for share in self._present) - max(most, largest) - OVERHEAD * most
         for share in self._present:
-            if share not in kept_waiting:
-                share.had = max(share.had, floor)
+            share.had = max(share.had, floor)

@@ -324,10 +324,11 @@ def test_gradient_batches_are_halved_when_memory_runs_out():
         return brightness(x, t)
 
     line, engine = "ddim steps=3 | classifier_guidance target=dark", make_engine()
-    (cell,) = finish(make_cell(ClassifiedPixels(small_memory), line, range(5)), engine=engine)
+    model = ClassifiedPixels(small_memory)
+    (cell,) = finish(make_cell(model, line, range(5)), engine=engine)
     assert cell.status == "done", cell.traceback
     torch.testing.assert_close(cell.samples, sample(ClassifiedPixels(brightness), line, range(5)))
-    assert engine.max_rows == 2
+    assert engine.rows_of(model) == 2
 
 
 def dislikes_599(x, t):

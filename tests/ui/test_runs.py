@@ -136,12 +136,12 @@ def test_a_run_at_which_nobody_looks_is_given_up(call, runner, monkeypatch):
 def test_a_method_that_does_not_come_back_is_left_and_named(call, registry, monkeypatch):
     monkeypatch.setattr(running, "Watch", lambda: Watch(0.3))
     monkeypatch.setattr(running, "GIVE_UP_SECONDS", 0.3)
-    run = begin(call, "ddim steps=2", "slow/held", "ddim steps=900")
+    run = begin(call, "ddim steps=2", "slow/held", "ddim steps=9")
     seen = ended(call, run)
     assert seen["cells"]["1"]["status"] == "failed"
     assert "without asking a network" in seen["cells"]["1"]["error"]
     assert "slow/held" in seen["problem"]
-    assert seen["cells"]["2"]["status"] == "cancelled"
+    assert seen["cells"]["2"]["status"] == "done", "the others go on without it"
     (plugin,) = [plugin for plugin in registry.plugins if plugin.name == "slow"]
     assert plugin.error
     time.sleep(4)  # until it has come back, and nothing more is drawn
