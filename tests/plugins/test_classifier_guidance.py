@@ -380,7 +380,9 @@ def test_a_classifier_of_wrong_output_shape_is_named():
 def test_warming_up_asks_every_network():
     model = ClassifiedPixels(brightness)
     cell = make_cell(model, "ddim steps=2 | classifier_guidance target=dark", SEEDS)
-    make_engine().warm_up([cell])
+    engine = make_engine()
+    for pending in engine.warm_up([cell]):
+        engine.tick(pending.cells)
     assert len(model.classifier.calls) == len(model.calls) == 1
     assert (cell.status, dict(cell.nfe)) == ("queued", {})
 
