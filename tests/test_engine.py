@@ -489,8 +489,7 @@ def test_start_noise_is_the_same_for_every_method(skies):
 
 def test_warming_up_leaves_the_cells_untouched(skies):
     engine, cell = make_engine(), make_cell(skies, "ddim steps=2")
-    for pending in engine.warm_up([cell]):
-        engine.tick(pending.cells)
+    engine.run(engine.warm_up([cell]))
     assert (cell.status, dict(cell.nfe), cell.seconds) == ("queued", {}, 0.0)
     finish(cell, engine=engine)
     assert torch.equal(cell.samples, sample(skies, "ddim steps=2"))

@@ -381,8 +381,7 @@ def test_warming_up_asks_every_network():
     model = ClassifiedPixels(brightness)
     cell = make_cell(model, "ddim steps=2 | classifier_guidance target=dark", SEEDS)
     engine = make_engine()
-    for pending in engine.warm_up([cell]):
-        engine.tick(pending.cells)
+    engine.run(engine.warm_up([cell]))
     assert len(model.classifier.calls) == len(model.calls) == 1
     assert (cell.status, dict(cell.nfe)) == ("queued", {})
 

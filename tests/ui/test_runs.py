@@ -6,6 +6,7 @@ import io
 import json
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,58 @@ def test_a_run_at_which_nobody_looks_is_given_up(call, runner, monkeypatch):
     while found.state != "ended" and time.monotonic() < deadline:
         time.sleep(0.1)
     assert found.results[0].status == "cancelled"
+
+
+def status(call: dict[str, Any], run: dict[str, Any]) -> tuple[str, str]:
+    seen = call["look_at"]({"id": run["id"]})
+    return seen["state"], seen["status"]
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_comparisons_of_several_people_are_at_work_at_once(call):
+    long = begin(call, "odd/slow steps=900")
+    wait_until(lambda: status(call, long)[0] == "running")
+    short = begin(call, "ddim steps=3", "odd/failing")
+    cells = ended(call, short)["cells"]
+    assert [cell["status"] for cell in cells.values()] == ["done", "failed"]
+    assert status(call, long)[0] == "running"
+    call["stop_run"]({"id": long["id"], "key": long["key"]})
+    assert ended(call, long)["cells"]["0"]["status"] == "cancelled"
+
+
+def test_the_queue_is_bounded_and_says_how_long(call, runner, monkeypatch):
+    monkeypatch.setattr(running, "TOGETHER", 1)
+    monkeypatch.setattr(running, "MOST_WAITING", 2)
+    runner._costs.extend([2.0, 4.0])
+    first = begin(call, "odd/slow steps=900")
+    wait_until(lambda: status(call, first)[0] == "running")
+    second, third = begin(call, "ddim steps=2"), begin(call, "ddim steps=2")
+    wait_until(lambda: status(call, second)[1] == "Waiting: 1 at work, 0 before this one, about 3 s …")
+    wait_until(lambda: status(call, third)[1] == "Waiting: 1 at work, 1 before this one, about 6 s …")
+    refused = call["start_run"]({**ASK, "cards": [{"line": "ddim steps=2"}]})
+    assert refused["error"] == ("The queue is full: 1 at work, 2 waiting, about 9 s. Try again later.")
+    call["stop_run"]({"id": third["id"], "key": third["key"]})
+    assert ended(call, third)["cells"]["0"]["status"] == "cancelled", "it need not wait for that"
+    call["stop_run"]({"id": first["id"], "key": first["key"]})
+    assert ended(call, second)["cells"]["0"]["status"] == "done"
+
+
+def test_of_large_comparisons_one_is_at_work_and_small_ones_pass_by(call, monkeypatch):
+    monkeypatch.setattr(running, "LARGE", 3)
+    first = begin(call, "odd/slow steps=900", seeds="0..3")
+    wait_until(lambda: status(call, first)[0] == "running")
+    second = begin(call, "ddim steps=2", seeds="0..3")
+    small = begin(call, "ddim steps=2")
+    assert ended(call, small)["cells"]["0"]["status"] == "done"
+    assert status(call, second)[0] == "waiting"
+    call["stop_run"]({"id": first["id"], "key": first["key"]})
+    assert ended(call, second)["cells"]["0"]["status"] == "done"
 
 
 def test_a_method_that_does_not_come_back_is_left_and_named(call, registry, monkeypatch):

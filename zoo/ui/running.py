@@ -119,8 +119,8 @@ class Runner:
         with self._room:
             if len(self._waiting) >= MOST_WAITING:
                 raise Busy(
-                    f"{len(self._working)} comparisons are at work and {len(self._waiting)} wait already"
-                    f"{self._about(len(self._waiting) + 1)}. Try again then."
+                    f"The queue is full: {len(self._working)} at work, {len(self._waiting)} waiting"
+                    f"{self._about(len(self._waiting) + 1)}. Try again later."
                 )
         self.shelf.begin(run)
         self._remember(run)
@@ -187,7 +187,7 @@ class Runner:
         with self._room:
             while run is not self._next() and not self._given_up(run):
                 ahead = self._waiting.index(run)
-                said = f"{len(self._working)} comparisons are at work, and {ahead} wait before this one"
+                said = f"Waiting: {len(self._working)} at work, {ahead} before this one"
                 said += f"{self._about(ahead + 1)} …"
                 if said != run.status:
                     run.say("waiting", said)
