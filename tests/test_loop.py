@@ -113,6 +113,17 @@ def test_a_picture_beside_a_grid_of_200_takes_its_own_steps_only(loop, gate):
     assert torch.equal(single.samples, sample(PixelModel(rowwise), "ddim steps=10", (7,)))
 
 
+def test_everybody_sees_previews_of_his_own_cells_only(loop, gate):
+    model = PixelModel(gate)
+    cells = [make_cell(model, "ddim steps=5", (i,)) for i in range(3)]
+    members = [join(loop, *cells[:2]), join(loop, cells[2])]
+    gate.open()
+    for member, own in zip(members, (cells[:2], cells[2:]), strict=True):
+        seen = [item for look in member.looks() for item in look]
+        assert all(own[index] is cell for index, cell in seen)
+        assert len(seen) > len(own), "previews came before the ends"
+
+
 def test_cancelling_ends_ones_own_cells_within_one_tick(loop, gate):
     model = PixelModel(gate)
     stop = threading.Event()

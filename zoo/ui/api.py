@@ -10,7 +10,7 @@ import gradio as gr
 from zoo.comparison import CellResult, ComparisonResult
 from zoo.registry import Registry
 from zoo.ui.request import comparison_from, limits_for, sentence, uploaded
-from zoo.ui.running import Runner
+from zoo.ui.running import AT_ONCE, Runner
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
     gr.api(
         compare_,
         api_name="compare",
-        concurrency_limit=1,
+        concurrency_limit=AT_ONCE,
         concurrency_id=concurrency_id,
     )
 

@@ -13,7 +13,7 @@ import gradio as gr
 from zoo.registry import Registry
 from zoo.ui import cards
 from zoo.ui.request import check_method, comparison_from, limits_for, sentence
-from zoo.ui.running import Runner
+from zoo.ui.running import AT_ONCE, Runner
 from zoo.ui.words import BACK, BETWEEN
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def _answered(work: Callable[..., Any], runner: Runner) -> Callable[..., tuple[A
 
 def _queued(concurrency_id: str) -> dict[str, Any]:
     return {
-        "concurrency_limit": 1,
+        "concurrency_limit": AT_ONCE,
         "concurrency_id": concurrency_id,
         "show_progress": "minimal",
         "api_visibility": "private",

@@ -16,7 +16,7 @@ from zoo.method import Method, Part
 from zoo.registry import Registry
 from zoo.ui import cards, latents, methods
 from zoo.ui.request import comparison_from, limits_for, sentence
-from zoo.ui.running import Runner
+from zoo.ui.running import AT_ONCE, Runner
 from zoo.ui.words import MOVES
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
 
     inputs = [lines, plain, guided, seeds]
     running: dict[str, Any] = {
-        "concurrency_limit": 1,
+        "concurrency_limit": AT_ONCE,
         "concurrency_id": concurrency_id,
         "show_progress": "hidden",
         "trigger_mode": "always_last",

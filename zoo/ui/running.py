@@ -38,6 +38,9 @@ LARGE = 512
 MOST_WAITING = 16
 """Of more comparisons in the queue than this, the next is refused."""
 
+AT_ONCE = 4
+"""Most requests of the API and of the other tabs that are at work at a time."""
+
 IN_MEMORY = 24
 """Of more runs than this, those looked at longest ago are on disk only."""
 
@@ -80,7 +83,7 @@ class Runner:
             ValueError: there is no such device here.
         """
         self.ready()
-        with self._lock:
+        with self._imports:
             if self._loop is None:
                 from zoo.device import resolve_device
                 from zoo.loop import Loop
