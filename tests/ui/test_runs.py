@@ -20,6 +20,7 @@ from zoo.ui import exports, running
 from zoo.ui.calls import calls
 from zoo.ui.running import Runner
 from zoo.ui.shelf import DAYS, Shelf
+from zoo.ui.words import received
 from zoo.watchdog import Watch
 
 ASK = {"model": "gaussian", "prompt": "dawn", "seeds": "0..1"}
@@ -164,10 +165,12 @@ def test_the_queue_is_bounded_and_says_how_long(call, runner, monkeypatch):
     first = begin(call, "odd/slow steps=900")
     wait_until(lambda: status(call, first)[0] == "running")
     second, third = begin(call, "ddim steps=2"), begin(call, "ddim steps=2")
-    wait_until(lambda: status(call, second)[1] == "Waiting: 1 at work, 0 before this one, about 3 s …")
-    wait_until(lambda: status(call, third)[1] == "Waiting: 1 at work, 1 before this one, about 6 s …")
+    told = "Waiting: 1 at work, {} before this one, about {} s …"
+    wait_until(lambda: runner.find(second["id"]).status == told.format(0, 3))
+    wait_until(lambda: runner.find(third["id"]).status == told.format(1, 6))
     refused = call["start_run"]({**ASK, "cards": [{"line": "ddim steps=2"}]})
-    assert refused["error"] == ("The queue is full: 1 at work, 2 waiting, about 9 s. Try again later.")
+    told = "The queue is full: 1 at work, 2 waiting, about 9 s. Try again later."
+    assert received(refused["error"]) == told
     call["stop_run"]({"id": third["id"], "key": third["key"]})
     assert ended(call, third)["cells"]["0"]["status"] == "cancelled", "it need not wait for that"
     call["stop_run"]({"id": first["id"], "key": first["key"]})

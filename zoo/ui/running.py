@@ -17,6 +17,7 @@ from zoo.ui import methods
 from zoo.ui.request import limits_for, sentence
 from zoo.ui.runs import Run, new_run
 from zoo.ui.shelf import Shelf
+from zoo.ui.words import say
 from zoo.watchdog import GIVE_UP_SECONDS, Stuck, Watch, explanation
 
 if TYPE_CHECKING:
@@ -50,10 +51,6 @@ FRAMES = 24
 
 PAUSE = 0.08
 """Seconds between two looks at what the engine did."""
-
-ADVICE = (
-    "What has ended is kept. Leave that method out, or start the page again with its plugin in ZOO_DISABLE."
-)
 
 
 class Busy(ValueError):
@@ -121,10 +118,7 @@ class Runner:
         run = new_run(comparison, blocks, self.registry)
         with self._room:
             if len(self._waiting) >= MOST_WAITING:
-                raise Busy(
-                    f"The queue is full: {len(self._working)} at work, {len(self._waiting)} waiting"
-                    f"{self._about(len(self._waiting) + 1)}. Try again later."
-                )
+                raise Busy(self._told("run.busy", ends=len(self._waiting) + 1, waiting=len(self._waiting)))
         self.shelf.begin(run)
         self._remember(run)
         self._enqueue(run, list(range(len(run.results))))
@@ -150,7 +144,7 @@ class Runner:
             ValueError: the run is at work, or has no such cell.
         """
         if run.state != "ended":
-            raise ValueError("The comparison is running: wait until it has ended, or cancel it.")
+            raise ValueError(say("run.is_running"))
         if not 0 <= index < len(run.results):
             raise ValueError(f"There is no cell {index}; the comparison has {len(run.results)}.")
         run.stop.clear()
@@ -160,7 +154,7 @@ class Runner:
 
     def _enqueue(self, run: Run, indices: list[int]) -> None:
         run.seen = time.monotonic()
-        run.say("waiting", "Starting …")
+        run.say("waiting", say("run.starting"))
         with self._room:
             self._waiting.append(run)
         threading.Thread(target=self._work, args=(run, indices), name="comparison", daemon=True).start()
@@ -190,8 +184,7 @@ class Runner:
         with self._room:
             while run is not self._next() and not self._given_up(run):
                 ahead = self._waiting.index(run)
-                said = f"Waiting: {len(self._working)} at work, {ahead} before this one"
-                said += f"{self._about(ahead + 1)} …"
+                said = self._told("run.waiting", ends=ahead + 1, ahead=ahead)
                 if said != run.status:
                     run.say("waiting", said)
                 self._room.wait(1.0)
@@ -206,10 +199,11 @@ class Runner:
         full = any(map(_is_large, self._working))
         return next((run for run in self._waiting if not (full and _is_large(run))), None)
 
-    def _about(self, ends: int) -> str:
-        """In how long so many comparisons will have ended, by what the latest have cost; "" if that is not known."""
+    def _told(self, key: str, ends: int, **values: int) -> str:
+        """What is said under a key; with the time after which so many will have ended, if the latest tell it."""
         seconds = ends * sum(self._costs) / max(1, len(self._costs))
-        return f", about {seconds:.0f} s" if seconds >= 1 else ""
+        about = {"seconds": f"{seconds:.0f}"} if seconds >= 1 else {}
+        return say(f"{key}_about" if about else key, working=len(self._working), **values, **about)
 
     def _run(self, run: Run, indices: list[int]) -> None:
         """Bring these cells to their ends; an error ends them, and leaves finished cells as they are."""
@@ -217,27 +211,29 @@ class Runner:
         try:
             problem = "" if self._given_up(run) else self._cells(run, indices)
         except Stuck as error:
-            problem = f"{error}. {ADVICE}"
+            problem = say("run.advice", what=error)
         except ValueError as error:
             problem = sentence(error)
         except Exception as error:
             log.exception("a comparison ended with an error")
-            problem = f"The comparison stopped: {type(error).__name__}: {error}"
+            problem = say("run.stopped", error=f"{type(error).__name__}: {error}")
         for index in indices:
             if run.results[index].status in ("queued", "running"):
                 run.note(index, replace(run.results[index], status="cancelled", frames=None))
         run.seconds = time.perf_counter() - started
         done = sum(cell.status == "done" for cell in run.results)
         cancelled = any(cell.status == "cancelled" for cell in run.results)
-        status = f"{done} of {len(run.results)} cells done"
-        status += (
-            f", the rest cancelled, after {run.seconds:.1f} s." if cancelled else f" in {run.seconds:.1f} s."
+        status = say(
+            "run.cancelled" if cancelled else "run.done",
+            done=done,
+            cells=len(run.results),
+            seconds=f"{run.seconds:.1f}",
         )
         try:
             self._store(run).finish(run.result)
         except Exception:
             log.exception("a comparison could not be written")
-        run.say("ended", "Not run." if problem and not done else status, problem)
+        run.say("ended", say("run.not_run") if problem and not done else status, problem)
         self._write(run)
 
     def _given_up(self, run: Run) -> bool:
@@ -245,7 +241,7 @@ class Runner:
 
     def _cells(self, run: Run, indices: list[int]) -> str:
         """Run these cells beside everybody else's; what of them had to be given up, as a problem."""
-        run.say("running", "Loading the model …")
+        run.say("running", say("run.loading"))
         loop = self.loop
         from zoo.prepared import prepare
 
@@ -268,7 +264,7 @@ class Runner:
                 except StopIteration as stop:
                     record = stop.value.comparison.record
                     run.comparison = run.comparison.model_copy(update={"record": record})
-                    return f"{member.trouble}. {ADVICE}" if member.trouble else ""
+                    return say("run.advice", what=member.trouble) if member.trouble else ""
                 latest = {event.cell: event for event in seen}
                 for event in seen:
                     if event.kind != "progress":
@@ -277,11 +273,13 @@ class Runner:
                     elif event is latest[event.cell]:
                         run.note(indices[event.cell], event.result, event)
                 scoring = part.metrics and len(ended) == len(cells)
-                status = "Scoring …" if scoring else f"{len(ended)} of {len(cells)} cells have ended …"
+                status = say("run.ended", ended=len(ended), cells=len(cells))
+                if scoring:
+                    status = say("run.scoring")
                 if stuck := loop.watch.stuck():
-                    others = f"The others go on without it after {loop.give_up:.0f} s"
                     mine = member.owns(stuck)
-                    status = f"{explanation(stuck)}. {others}{', or when you cancel' if mine else ''}."
+                    key = "run.stuck" if mine else "run.stuck_elsewhere"
+                    status = say(key, what=explanation(stuck), seconds=f"{loop.give_up:.0f}")
                     if mine and self._given_up(run):
                         loop.leave(stuck)
                 run.say("running", status)
