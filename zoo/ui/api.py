@@ -7,12 +7,11 @@ from typing import Any, TypedDict, cast, get_type_hints
 
 import gradio as gr
 
-import zoo.comparison
 from zoo.comparison import CellResult, Comparison, ComparisonResult
 from zoo.registry import Registry
 from zoo.ui import explain
 from zoo.ui.request import comparison_from, limits_for, sentence, uploaded
-from zoo.ui.running import Runner
+from zoo.ui.running import AT_ONCE, Runner
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +67,11 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             comparison = comparison_from(
                 model, prompt, negative, seeds, lines, registry, alone, metrics or (), known
             )
-            runner.ready()
-            limits = limits_for(comparison, registry)
-            with runner.turn:
-                result = zoo.comparison.compare(
-                    comparison, device=runner.device, limits=limits, registry=registry
-                )
+            loop = runner.loop
+            from zoo.prepared import prepare
+
+            prepared = prepare(comparison, registry, limits_for(comparison, registry))
+            result = loop.join(prepared.run(loop.engine)).result()
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from None
         except Exception as error:  # such as a plugin's own
@@ -109,7 +107,7 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
 
     for function in (compare, list_methods, explain_method):
         function.__annotations__ = get_type_hints(function)  # gradio reads what is returned as it stands here
-    gr.api(compare, api_name="compare", concurrency_limit=1, concurrency_id=concurrency_id)
+    gr.api(compare, api_name="compare", concurrency_limit=AT_ONCE, concurrency_id=concurrency_id)
     gr.api(list_methods, api_name="list_methods")
     gr.api(explain_method, api_name="explain_method")
 
