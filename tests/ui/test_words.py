@@ -166,7 +166,8 @@ LEFT = r"""() => {
   }
   const known = new RegExp('NFE|log-SNR|RMSE|PSNR|dB|CSV|PNG|HTML|Python|zip|DDIM|DDPM|ODE|comparison\\.json|mixture'
     + '|API|Gradio|ddim steps=20 \\| cfg scale=3|arXiv:'
-    + '|number input for|range slider for|File upload|Upload file|Paste from clipboard|processing', 'g');  // gradio's, which it has in English only
+    // Gradio's, which it has in English only.
+    + '|number input for|range slider for|File upload|Upload file|Paste from clipboard|processing', 'g');
   return left.filter((text) => /[A-Za-z]{2}/.test(text.replace(known, '')));
 }"""
 
