@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
     from zoo.registry import Registry
-    from zoo.ui import page, style
+    from zoo.ui import page, style, zerogpu
     from zoo.ui.running import Runner
 
     if not _own_machine(arguments.host):
@@ -33,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for plugin in registry.plugins:
         if plugin.error:
             print(f"app.py: plugin {plugin.name} is {plugin.state}: {plugin.error}", file=sys.stderr)
-    runner = Runner(registry, arguments.device)
+    lent = zerogpu.available()  # this process then has no GPU: one is lent for each comparison, to another
+    if lent:
+        zerogpu.place(registry)
+    runner = Runner(registry, "cpu" if lent else arguments.device)
     blocks = page.build(registry, runner)
     _, url, _ = blocks.launch(
         server_name=arguments.host,
@@ -53,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         footer_links=["api"],
     )
     print(f"The sampler zoo is at {url}", flush=True)
-    if registry.models:
+    if registry.models and not lent:
         first = next(iter(registry.models))
         threading.Thread(target=runner.warm_up, args=(first,), daemon=True, name="warm-up").start()
     blocks.block_thread()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,13 @@ class Frames:
         self._frames: list[Frame] = []
         self._latest: Frame | None = None
         self._every, self._seen = 1, 0
+
+    @classmethod
+    def of(cls, kept: Iterable[Frame]) -> Frames:
+        """Frames that were kept elsewhere, such as in another process; none are added."""
+        frames = cls(2, lambda x: x)
+        frames._frames = list(kept)
+        return frames
 
     @property
     def kept(self) -> list[Frame]:

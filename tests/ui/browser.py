@@ -65,8 +65,8 @@ class Server:
 
 
 @contextmanager
-def page_server(*arguments: str) -> Iterator[Server]:
-    """`python app.py` on a free port, as a person starts it."""
+def page_server(*arguments: str, **variables: str) -> Iterator[Server]:
+    """`python app.py` on a free port, as a person starts it, with these environment variables besides."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"
         environment = {
@@ -74,6 +74,7 @@ def page_server(*arguments: str) -> Iterator[Server]:
             "GRADIO_TEMP_DIR": folder,
             "ZOO_RUNS_DIR": str(Path(folder) / "runs"),
             "PYTHONUNBUFFERED": "1",
+            **variables,
         }
         with log.open("w") as output:
             process = subprocess.Popen(

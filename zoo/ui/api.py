@@ -7,10 +7,11 @@ from typing import Any
 
 import gradio as gr
 
-from zoo.comparison import CellResult, ComparisonResult, compare
+from zoo.comparison import CellResult, ComparisonResult
 from zoo.registry import Registry
 from zoo.ui.request import comparison_from, limits_for, sentence, uploaded
 from zoo.ui.running import Runner
+from zoo.ui.zerogpu import compare
 
 log = logging.getLogger(__name__)
 

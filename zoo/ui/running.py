@@ -8,10 +8,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from zoo.comparison import CellResult, Comparison, stream
+from zoo.comparison import CellResult, Comparison
 from zoo.planning import load_model
 from zoo.registry import Registry
 from zoo.ui import methods
@@ -19,6 +20,7 @@ from zoo.ui.background import in_background
 from zoo.ui.request import limits_for, sentence
 from zoo.ui.runs import Run, new_run
 from zoo.ui.shelf import Shelf
+from zoo.ui.zerogpu import stream
 from zoo.watchdog import Watch, explanation
 
 if TYPE_CHECKING:
@@ -140,6 +142,7 @@ class Runner:
 
     def _enqueue(self, run: Run, indices: list[int]) -> None:
         run.seen = time.monotonic()
+        run.context = copy_context()
         with self._lock:
             ahead = len(self._waiting)
             self._waiting.append(run)
@@ -219,6 +222,7 @@ class Runner:
             cancelled=lambda: self._given_up(run) or gone.is_set(),
             watch=watch,
             frames=FRAMES,
+            context=run.context,
         )
         looks = in_background(events, pause=PAUSE, quiet=1.0)
         ended: set[int] = set()
