@@ -98,7 +98,9 @@ def same(event: Event, other: Event) -> bool:
 
 def test_every_event_of_a_comparison_survives_the_crossing(registry):
     lines = ["ddim steps=3", "odd/failing", "progressive_distillation steps=4", "ddpm steps=4 | cfg scale=2"]
-    comparison = Comparison(model="gaussian", seeds="0..1", cells=lines, metrics=["exact_error"])
+    comparison = Comparison(
+        model="gaussian", prompt="dawn", seeds="0..1", cells=lines, metrics=["exact_error"]
+    )
     events = list(zoo.comparison.stream(comparison, device="cpu", registry=registry, frames=4))
     assert {event.kind for event in events} >= {"done", "failed", "scored"}
     for event in events:
@@ -254,7 +256,9 @@ def page(plugins: Path, log: Path) -> Iterator[Page]:
 
 def begin(page: Page, *lines: str, token: str = "", **more: Any) -> dict[str, Any]:
     cards = [{"line": line} for line in lines]
-    run = page("start_run", {"model": "gaussian", "seeds": "0..1", "cards": cards, **more}, token)
+    run = page(
+        "start_run", {"model": "gaussian", "prompt": "dawn", "seeds": "0..1", "cards": cards, **more}, token
+    )
     assert "error" not in run, run
     return run
 
@@ -264,7 +268,9 @@ def test_a_run_of_the_page_is_the_visitor_s_and_as_anywhere(page, log, registry)
     seen = page.ended(begin(page, *lines, token="visitor", metrics=["exact_error"]))
     assert not seen["problem"]
     expected = compare(
-        Comparison(model="gaussian", seeds="0..1", cells=lines), registry=registry, device="cpu"
+        Comparison(model="gaussian", prompt="dawn", seeds="0..1", cells=lines),
+        registry=registry,
+        device="cpu",
     )
     cells = list(seen["cells"].values())
     assert [cell["status"] for cell in cells] == [cell.status for cell in expected.cells]
@@ -293,7 +299,7 @@ def test_a_cancelled_run_keeps_what_is_done_and_gives_the_gpu_back(page):
 
 
 def test_what_has_ended_survives_a_gpu_that_is_taken_away(page, log):
-    run = begin(page, "ddim steps=2", "taken/dying steps=50", token="first")
+    run = begin(page, "ddim steps=2", "taken/dying", token="first")
     seen = page.ended(run)
     assert "GPU task aborted" in seen["problem"]
     assert [cell["status"] for cell in seen["cells"].values()] == ["done", "cancelled"]
