@@ -86,7 +86,7 @@ def try_space(interpreter: str, version: str, folder: Path) -> None:
     build.mkdir()
     shutil.copy(ROOT / "requirements.txt", build)
     wanted = ["-r", "requirements.txt", f"gradio[oauth,mcp]=={sdk_version()}"]
-    subprocess.run([own, "-m", "pip", "install", "--quiet", *wanted], cwd=build, env=clean(), check=True)
+    subprocess.run([own, "-m", "pip", "install", "-qq", *wanted], cwd=build, env=clean(), check=True)
     say("installed", started)
 
     started = time.monotonic()

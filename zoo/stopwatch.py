@@ -36,7 +36,7 @@ class Stopwatch:
         if self.device.type == "cuda":
             while len(self._flying) >= self.ahead:
                 self._land()
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             begin.record()
             try:
                 yield
