@@ -1,11 +1,11 @@
 """Where the time of a comparison on the page goes: the network, and everything above it, in CPU seconds.
 
-Runs what the page begins with (four methods, two seeds) through the page's own runner, with previews, ways and files but
-without a browser, after one run that warms it up. Each part is charged what it takes itself, without the parts that it
+Runs what the page begins with (four methods, two seeds) through the page's own runner, previews, ways and files
+and no browser, after one that warms it up. Each part is charged what it takes itself, without the parts that it
 calls. CPU time of one thread, so that neighbours on the machine hardly matter.
 
     python benchmarks/attribution.py [--metrics prompt_accuracy] [--rounds 3] [--json]
-    python benchmarks/attribution.py --network
+    python benchmarks/attribution.py --network [--compile]
 
 `--network` holds the network's own variants against each other: memory format, precision, compiled or not.
 """
@@ -99,10 +99,11 @@ def main() -> None:
     parser.add_argument("--metrics", nargs="*", default=[], help="score the cells as well")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--network", action="store_true", help="variants of the network alone")
+    parser.add_argument("--compile", action="store_true", help="and torch.compile among them; takes minutes")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON and nothing else")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    report = network_variants(arguments.rounds) if arguments.network else parts(arguments)
+    report = network_variants(arguments.rounds, arguments.compile) if arguments.network else parts(arguments)
     print(json.dumps(report) if arguments.json else _table(report, arguments.network))
 
 
@@ -136,7 +137,7 @@ def parts(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def network_variants(rounds: int, rows: int = 8) -> dict[str, float]:
+def network_variants(rounds: int, compiled: bool, rows: int = 8) -> dict[str, float]:
     """CPU milliseconds a row of the denoiser, the least of the rounds, variants in turn."""
     from diffusers import UNet2DConditionModel
 
@@ -163,17 +164,14 @@ def network_variants(rounds: int, rows: int = 8) -> dict[str, float]:
         "channels_last, fp32, fused QKV": call(fused, torch.float32, last),
         "channels_last, bf16": call(built(torch.bfloat16, memory_format=last), torch.bfloat16, last),
     }
-    compiled = call(torch.compile(built(memory_format=last)), torch.float32, last)
-    started = time.perf_counter()
-    try:
-        compiled()
-    except Exception as error:  # no compiler on this machine
-        print(f"not compiled: {type(error).__name__}: {str(error).splitlines()[0]}", file=sys.stderr)
-    else:
-        print(f"compiled within {time.perf_counter() - started:.0f} s", file=sys.stderr)
-        variants["channels_last, fp32, torch.compile"] = compiled
+    if compiled:
+        variants["channels_last, fp32, torch.compile"] = call(
+            torch.compile(built(memory_format=last)), torch.float32, last
+        )
+    for variant in variants.values():
+        variant()
     least = dict.fromkeys(variants, float("inf"))
-    for _ in range(rounds + 1):
+    for _ in range(rounds):
         for name, variant in variants.items():
             started = time.thread_time()
             variant()
