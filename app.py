@@ -23,8 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"app.py: {problem}", file=sys.stderr)
         return 2
 
+    from starlette.middleware import Middleware
+
     from zoo.registry import Registry
-    from zoo.ui import page, style, zerogpu
+    from zoo.ui import language, learn, page, style, zerogpu
     from zoo.ui.running import Runner
 
     if not _own_machine(arguments.host):
@@ -43,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         server_port=arguments.port,
         theme=style.theme(),
         css=style.CSS,
+        i18n=language.translations(learn.tables),
+        app_kwargs={"middleware": [Middleware(language.ChoosesLanguage)]},
         prevent_thread_lock=True,
         quiet=True,
         share=False,
