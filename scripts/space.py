@@ -15,6 +15,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -36,7 +37,7 @@ from gradio_client import Client
 from PIL import Image
 
 methods = ["ddim steps=4", "ddpm steps=4 | cfg scale=2"]
-answer = Client(sys.argv[1], verbose=False).predict(
+answer = Client(sys.argv[1], verbose=False, httpx_kwargs={"timeout": 300}).predict(
     "tinyworld", "a red mushroom at night", "", "0..1", methods, api_name="/compare"
 )
 for cell in answer["cells"]:
@@ -55,6 +56,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--python", nargs="+", default=VERSIONS, metavar="VERSION", help="such as 3.11 3.12")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the temporary folder would stay
     found = {version: python(version) for version in parser.parse_args().python}
     for version in (version for version, path in found.items() if path is None):
         print(f"Python {version} is not on this machine: left out", flush=True)
