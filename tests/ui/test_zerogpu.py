@@ -28,7 +28,7 @@ from zoo.comparison import CellResult, Comparison, Event, compare
 from zoo.registry import Registry
 from zoo.ui import zerogpu
 from zoo.ui.crossing import pack, unpack
-from zoo.ui.zerogpu import MARGIN, MOST, End, Job, NoGPU, seconds_for
+from zoo.ui.zerogpu import MARGIN, MOST, Borrowed, End, Job, NoGPU, seconds_for
 
 FAKE = Path(__file__).parent / "zerogpu"
 
@@ -174,8 +174,8 @@ def test_a_job_ends_before_its_gpu_is_taken_away(registry, on_zerogpu):
 
 def test_there_the_result_is_that_of_any_other_place(registry, on_zerogpu):
     comparison = Comparison(model="mixture", seeds="0..1", cells=["ddim steps=3", "odd/failing"])
-    options = {"registry": registry, "device": "cpu", "limits": Limits()}
-    mine, theirs = zerogpu.compare(comparison, **options), compare(comparison, **options)
+    mine = Borrowed(comparison, registry, Limits()).result()
+    theirs = compare(comparison, registry=registry, device="cpu")
     assert [cell.status for cell in mine.cells] == [cell.status for cell in theirs.cells]
     assert equal(mine.cells[0].samples, theirs.cells[0].samples)
     assert mine.comparison.record == theirs.comparison.record
@@ -187,7 +187,7 @@ def test_what_cannot_be_run_is_explained(registry, on_zerogpu):
     with pytest.raises(ValueError, match="nope") as expected:
         compare(comparison, registry=registry)
     with pytest.raises(ValueError, match="nope") as caught:
-        zerogpu.compare(comparison, registry=registry, device="cpu", limits=Limits())
+        Borrowed(comparison, registry, Limits()).result()
     assert str(caught.value) == str(expected.value)
 
 
@@ -199,7 +199,7 @@ def test_what_zerogpu_says_reaches_the_person(registry, on_zerogpu, monkeypatch)
     monkeypatch.setattr(zerogpu, "run", refused)
     comparison = Comparison(model="mixture", cells=["ddim steps=3"])
     with pytest.raises(NoGPU, match=r"^ZeroGPU quota exceeded: You have exceeded your quota\.$"):
-        zerogpu.compare(comparison, registry=registry, device="cpu", limits=Limits())
+        Borrowed(comparison, registry, Limits()).result()
 
 
 def test_networks_are_placed_before_they_are_asked_for(on_zerogpu):

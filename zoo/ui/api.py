@@ -9,9 +9,8 @@ import gradio as gr
 
 from zoo.comparison import CellResult, ComparisonResult
 from zoo.registry import Registry
-from zoo.ui.request import comparison_from, limits_for, sentence, uploaded
-from zoo.ui.running import Runner
-from zoo.ui.zerogpu import compare
+from zoo.ui.request import comparison_from, sentence, uploaded
+from zoo.ui.running import AT_ONCE, Runner
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +49,7 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
                 model, prompt, negative, seeds, lines, registry, alone, metrics or (), known
             )
             runner.ready()
-            limits = limits_for(comparison, registry)
-            with runner.turn:
-                result = compare(comparison, device=runner.device, limits=limits, registry=registry)
+            result = runner.join(comparison).result()
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from None
         except Exception as error:  # such as a plugin's own
@@ -65,7 +62,7 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
     gr.api(
         compare_,
         api_name="compare",
-        concurrency_limit=1,
+        concurrency_limit=AT_ONCE,
         concurrency_id=concurrency_id,
     )
 

@@ -5,7 +5,7 @@ call asks for seconds, forks, and sends its arguments and what they yield throug
 `Parcel` an event comes out, and what has ended is kept in the page's process even if the GPU is taken away.
 Networks are placed before the page is served, on the main thread: only there does `spaces` stand in for CUDA.
 
-Anywhere else `stream` and `compare` are those of `zoo.comparison`.
+Anywhere else nothing of this is used: a comparison joins the loop of the page's own device.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from zoo.ui.crossing import Parcel, pack, unpack
 
 if TYPE_CHECKING:
     from zoo.cell import Limits
-    from zoo.watchdog import Watch
+    from zoo.watchdog import Work
 
 log = logging.getLogger(__name__)
 
@@ -125,72 +125,78 @@ def run(job: Job) -> Generator[Parcel | End, None, None]:
         events.close()
 
 
-def stream(
-    comparison: Comparison,
-    *,
-    registry: Registry,
-    device: str,
-    limits: Limits,
-    cancelled: Callable[[], bool] = lambda: False,
-    watch: Watch | None = None,
-    frames: int = 0,
-    context: Context | None = None,
-) -> Generator[Event, None, ComparisonResult]:
-    """`zoo.comparison.stream`, where there is a GPU.
+class Borrowed:
+    """A comparison on a GPU that is lent for it alone, as who asked for it sees it; the twin of `zoo.loop.Member`.
 
     Args:
-        comparison, registry, device, limits, cancelled, watch, frames: as there; on ZeroGPU the device is the GPU that
-            is lent, and who takes too long loses it without being watched.
-        context: of the request that asked for it: on ZeroGPU the seconds are those of the visitor behind it.
-
-    Raises:
-        NoGPU: on ZeroGPU, there is none to be had.
+        comparison, limits, cancelled, frames: as for `zoo.comparison.stream`.
+        registry: where names are looked up.
+        context: of the request that asked for it, whose visitor's seconds they are; by default the one that calls.
     """
-    if not available():
-        here = zoo.comparison.stream(
+
+    trouble = ""
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        registry: Registry,
+        limits: Limits,
+        cancelled: Callable[[], bool] = lambda: False,
+        frames: int = 0,
+        context: Context | None = None,
+    ) -> None:
+        self.comparison, self.registry, self.cancelled, self.context = (
             comparison,
-            device=device,
-            limits=limits,
-            registry=registry,
-            cancelled=cancelled,
-            watch=watch,
-            frames=frames,
+            registry,
+            cancelled,
+            context,
         )
-        return (yield from here)
-    results = [CellResult(str(method), "queued") for method in comparison.cells]
-    end = End()
-    lent = _lent(Job(comparison, limits, frames, seconds_for(comparison, registry)), context)
-    try:
-        for sent in lent:
-            if isinstance(sent, End):
-                end = sent
-                break
-            event = unpack(sent)
-            results[event.cell] = event.result
-            _note(event, comparison, registry)
-            yield event
-            if cancelled():
-                break
-    finally:
-        lent.close()
-    if end.refusal:
-        raise ValueError(end.refusal)
-    for index, result in enumerate(results):
-        if result.status in ("queued", "running"):
-            results[index] = replace(result, status="cancelled", frames=None)
-            yield Event("cancelled", index, 0, 0, results[index])
-    return ComparisonResult(end.comparison or comparison, tuple(results), end.notices)
+        self.job = Job(comparison, limits, frames, seconds_for(comparison, registry))
 
+    def owns(self, stuck: Work) -> bool:
+        """Whether code of this process is at work for it; who takes too long there loses the GPU."""
+        return False
 
-def compare(comparison: Comparison, *, registry: Registry, device: str, limits: Limits) -> ComparisonResult:
-    """`zoo.comparison.compare`, where there is a GPU. Args and errors are those of `stream`."""
-    events = stream(comparison, registry=registry, device=device, limits=limits)
-    while True:
+    def looks(self, pause: float = 0.0) -> Generator[list[Event], None, ComparisonResult]:
+        """What comes back, each as a list of one; ends with the result.
+
+        Raises:
+            NoGPU: there is none to be had.
+            ValueError: the comparison cannot be run.
+        """
+        results = [CellResult(str(method), "queued") for method in self.comparison.cells]
+        end = End()
+        lent = _lent(self.job, self.context)
         try:
-            next(events)
-        except StopIteration as stop:
-            result: ComparisonResult = stop.value
-            return result
+            for sent in lent:
+                if isinstance(sent, End):
+                    end = sent
+                    break
+                event = unpack(sent)
+                results[event.cell] = event.result
+                _note(event, self.comparison, self.registry)
+                yield [event]
+                if self.cancelled():
+                    break
+        finally:
+            lent.close()
+        if end.refusal:
+            raise ValueError(end.refusal)
+        for index, result in enumerate(results):
+            if result.status in ("queued", "running"):
+                results[index] = replace(result, status="cancelled", frames=None)
+                yield [Event("cancelled", index, 0, 0, results[index])]
+        return ComparisonResult(end.comparison or self.comparison, tuple(results), end.notices)
+
+    def result(self) -> ComparisonResult:
+        """Wait for the end; raises what `looks` does."""
+        looks = self.looks()
+        while True:
+            try:
+                next(looks)
+            except StopIteration as stop:
+                result: ComparisonResult = stop.value
+                return result
 
 
 def place(registry: Registry) -> None:
