@@ -205,7 +205,8 @@ class Runner:
         finally:
             with self._room:
                 self._working.remove(run)
-                self._costs.append(sum(run.results[index].seconds for index in indices))
+                if cost := sum(run.results[index].seconds for index in indices):
+                    self._costs.append(cost)
                 self._room.notify_all()
 
     def _wait(self, run: Run) -> None:
@@ -240,7 +241,7 @@ class Runner:
         try:
             problem = "" if self._given_up(run) else self._cells(run, indices)
         except Stuck as error:
-            problem = say("run.advice", what=error)
+            problem = say("run.advice", what=str(error))
         except ValueError as error:
             problem = sentence(error)
         except Exception as error:
