@@ -37,9 +37,9 @@ from gradio_client import Client
 from PIL import Image
 
 methods = ["ddim steps=4", "ddpm steps=4 | cfg scale=2"]
-answer = Client(sys.argv[1], verbose=False, httpx_kwargs={"timeout": 300}).predict(
-    "tinyworld", "a red mushroom at night", "", "0..1", methods, api_name="/compare"
-)
+asked = {"model": "tinyworld", "prompt": "a red mushroom at night", "seeds": "0..1", "methods": methods}
+client = Client(sys.argv[1], verbose=False, httpx_kwargs={"timeout": 300})
+answer = client.predict(**asked, api_name="/compare")
 for cell in answer["cells"]:
     assert cell["status"] == "done", cell
     for uri in cell["images"]:

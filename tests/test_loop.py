@@ -164,6 +164,25 @@ def test_what_fails_fails_alone(loop):
         assert torch.equal(cell.samples, sample(PixelModel(rowwise), line, cell.seeds, prompt="word"))
 
 
+class Interrupts(Sampler):
+    def sample(self, x, levels, noise):
+        yield Query(x, levels[0])
+        raise KeyboardInterrupt
+
+
+def test_a_plugin_that_raises_what_ends_programs_ends_its_own_cell_only(loop):
+    model = PixelModel(rowwise)
+    cells = [
+        make_cell(model, Interrupts()),
+        make_cell(model, "ddim steps=9"),
+        make_cell(model, "ddpm steps=9"),
+    ]
+    for member in [join(loop, cell) for cell in cells]:
+        member.result()
+    assert [cell.status for cell in cells] == ["failed", "done", "done"]
+    assert torch.equal(cells[1].samples, sample(PixelModel(rowwise), "ddim steps=9"))
+
+
 def test_a_work_that_raises_harms_no_other_and_its_error_comes_after_what_it_yielded(loop):
     def work() -> Iterator[object]:
         yield "one"

@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from zoo.cell import Cell
 from zoo.engine import Engine, Pending
 from zoo.sharing import Share, Shares
 from zoo.watchdog import GIVE_UP_SECONDS, Left, Stuck, Watch, Work, explanation
@@ -99,7 +100,9 @@ class Member(Generic[Y, R]):
                 self._yielded.put(turn)
         except StopIteration as stop:
             self.end(stop.value)
-        except (Exception, SystemExit) as error:  # a plugin's own code may have run
+        except Left:
+            raise
+        except BaseException as error:  # a plugin's own code may have run
             self.end(error)
         return False
 
@@ -193,11 +196,21 @@ class Loop:
             cells = self._shares.choose(self.engine.max_rows)
         try:
             self.engine.tick(cells)
-        except (Exception, SystemExit) as error:  # the engine catches what it can, and others must not suffer
+        except Left:
+            raise
+        except BaseException:  # what the engine lets pass, such as a plugin's own KeyboardInterrupt
             log.exception("a tick failed")
             for cell in cells:
-                if cell.unfinished:
-                    cell.fail(error)
+                self._tick_alone(cell)
+
+    def _tick_alone(self, cell: Cell) -> None:
+        """Find out whether it was this cell's fault, so that the others need not suffer."""
+        try:
+            self.engine.tick([cell])
+        except Left:
+            raise
+        except BaseException as error:
+            cell.fail(error)
 
     def _drop(self, member: Member[Any, Any]) -> None:
         with self._changed:

@@ -62,11 +62,12 @@ class Server:
 
     url: str
     log: Path
+    process: subprocess.Popen[bytes]
 
 
 @contextmanager
 def page_server(*arguments: str, **variables: str) -> Iterator[Server]:
-    """`python app.py` on a free port, as a person starts it, with these environment variables besides."""
+    """`python app.py` on a free port, as a person starts it, with more in its environment if that is given."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"
         environment = {
@@ -85,7 +86,7 @@ def page_server(*arguments: str, **variables: str) -> Iterator[Server]:
                 env=environment,
             )
         try:
-            yield Server(_url(process, log), log)
+            yield Server(_url(process, log), log, process)
         finally:
             process.terminate()
             killer = threading.Timer(20, process.kill)

@@ -320,7 +320,7 @@ def test_what_has_ended_survives_a_gpu_that_is_taken_away(page, log):
 def test_the_api_gets_a_gpu_too(page, log):
     before = len(log.read_text().splitlines())
     client = Client(page.url, verbose=False)
-    answer = client.predict("tinyworld", "a red mushroom", "", "0", ["ddim steps=2"], api_name="/compare")
+    answer = client.predict(model="tinyworld", methods=["ddim steps=2"], api_name="/compare")
     client.close()
     assert [cell["status"] for cell in answer["cells"]] == ["done"]
     assert len(log.read_text().splitlines()) == before + 1
