@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from starlette.middleware import Middleware
 
     from zoo.registry import Registry
-    from zoo.ui import language, learn, page, style, tools
+    from zoo.ui import language, learn, page, style, tools, zerogpu
     from zoo.ui.running import Runner
 
     if arguments.mcp:
@@ -47,8 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for plugin in registry.plugins:
         if plugin.error:
             print(f"app.py: plugin {plugin.name} is {plugin.state}: {plugin.error}", file=sys.stderr)
+    lent = zerogpu.available()  # this process then has no GPU: one is lent for each comparison, to another
+    if lent:
+        zerogpu.place(registry)
     try:
-        runner = Runner(registry, arguments.device)
+        runner = Runner(registry, "cpu" if lent else arguments.device)
     except ValueError as error:  # a limit in the environment that is none
         print(f"app.py: {error}", file=sys.stderr)
         return 2
@@ -74,9 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _frontend=False,  # gradio would ask itself for the page, and give up where a busy machine takes 3 seconds
     )
     print(f"The sampler zoo is at {url}", flush=True)
-    threading.Thread(
-        target=_warm_up, args=(runner, list(registry.models)), daemon=True, name="warm-up"
-    ).start()
+    if not lent:
+        threading.Thread(
+            target=_warm_up, args=(runner, list(registry.models)), daemon=True, name="warm-up"
+        ).start()
     blocks.block_thread()
     return 0
 

@@ -8,7 +8,7 @@ format and threads, at 1 and at 4 images per cell:
     diffusers    `DDIMScheduler` and the U-Net in the loop that diffusers' documentation shows, cell by cell
 
 The ceiling is what batching alone could give: the network without any sampler, in the plain loop's own batches,
-against the same rows in full batches.
+against the same rows in full batches. On a GPU the most memory that each way took is told as well.
 
     python benchmarks/compare.py [--rounds 3] [--device auto] [--dtype auto] [--json]
 """
@@ -68,6 +68,8 @@ def main() -> None:
             "seconds": {key: round(statistics.median(values), 2) for key, values in seconds.items()},
         }
         report["ceiling"][name] = round(ratio("network, plain loop's batches", "network, full batches"), 2)
+        if bench.peak:
+            report[name]["megabytes"] = {way: round(bench.peak[way, images]) for way in seconds}
         report[name]["of_ceiling"] = round(report[name]["vs_diffusers"] / report["ceiling"][name], 2)
         report["network_share"][name] = round(share, 3)
     # One figure, as a reader wants it: the smaller of the two.
@@ -90,6 +92,8 @@ class Bench:
         self.engine = Engine(device, dtype)
         self.device = device
         self.network = self.model.network("denoiser", device, dtype)
+        self.peak: dict[tuple[str, int], float] = {}
+        """Most megabytes that a way took on the GPU, the weights included, by its name and the images."""
         self.embedding = {text: self.model.condition(text, device) for text in (TEXT, "")}
 
     def rounds(self, images: int, count: int) -> tuple[dict[str, list[float]], float]:
@@ -108,10 +112,14 @@ class Bench:
         for _ in range(count):
             for name, way in ways.items():
                 before = self.engine.network_seconds
+                if self.device.type == "cuda":
+                    torch.cuda.reset_peak_memory_stats()
                 started = time.perf_counter()
                 way(images)
                 self._wait()
                 seconds[name].append(time.perf_counter() - started)
+                if self.device.type == "cuda":
+                    self.peak[name, images] = torch.cuda.max_memory_allocated() / 2**20
                 if name == "engine":
                     inside += self.engine.network_seconds - before
                     total += seconds[name][-1]
@@ -243,6 +251,8 @@ def _table(report: dict[str, Any]) -> str:
     row("images per second", lambda n: report[n]["images_per_second"])
     for way in report["one_image"]["seconds"]:
         row(f"seconds: {way}", lambda n, way=way: report[n]["seconds"][way])
+    for way in report["one_image"].get("megabytes", {}):
+        row(f"most MB on the GPU: {way}", lambda n, way=way: report[n]["megabytes"][way])
     return "\n".join(lines)
 
 

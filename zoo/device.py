@@ -51,6 +51,13 @@ def dtype_name(dtype: torch.dtype) -> str:
     return next(name for name, known in DTYPES.items() if known == dtype)
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the CPU on a device; to CUDA through pinned memory, so that nobody waits for its arrival."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def native_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is computed in hardware; emulated, it is about ten times slower than float32."""
     if device.type == "cuda":

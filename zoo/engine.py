@@ -18,13 +18,14 @@ from typing import Any, TypeVar
 import torch
 
 from zoo.cell import Cell, Decoding, required_roles, weighted
-from zoo.device import resolve_dtype
+from zoo.device import resolve_dtype, sent
 from zoo.memory import out_of_memory, shelf
 from zoo.model import Classifier, ControlNetwork, Decoder, Model, Network
 from zoo.prediction import Endpoint, Prediction, to_eps, to_x0
 from zoo.residuals import ControlAsk, control_residuals
 from zoo.sampler import PROMPT, ClassQuery, Query
 from zoo.schedule import Level
+from zoo.stopwatch import Stopwatch
 from zoo.watchdog import Watch
 
 PREVIEW_SHARE = 0.02
@@ -72,9 +73,14 @@ class Engine:
         self.device, self.dtype = device, dtype
         self.watch = watch or Watch()
         self.max_rows = max_rows or (64 if device.type == "cpu" else 512)
-        self.network_seconds = 0.0
+        self._inside = Stopwatch(device)
         self._rows: weakref.WeakKeyDictionary[Model, int] = weakref.WeakKeyDictionary()
         self._conditions: OrderedDict[tuple[Model, str], Any] = OrderedDict()
+
+    @property
+    def network_seconds(self) -> float:
+        """Time inside networks so far; waits for what an accelerator still has to do."""
+        return self._inside.seconds
 
     def place(self, model: Model) -> torch.device:
         """Where a model runs: here, but MPS has no float64, so exact models stay on the CPU beside it."""
@@ -152,6 +158,7 @@ class Engine:
         finally:
             for cell in rehearsal:
                 cell.cancel()
+            self._inside.settle()
 
     def _answer(self, cells: Sequence[Cell]) -> None:
         asks = {ClassQuery: self._ask_classifier, Decoding: self._ask_decoder}
@@ -188,10 +195,10 @@ class Engine:
                 conditions.extend([self._condition(model, cell.conditions[name])] * len(x))
                 scales.extend([query.told_scale] * len(x))
         rows = torch.cat(states)
-        t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
+        t = sent(torch.tensor(times, dtype=rows.dtype), rows.device)
         inputs: list[Any] = [rows, t, conditions]
         if scales[0] is not None:
-            inputs.append(torch.tensor(scales, dtype=rows.dtype, device=rows.device))
+            inputs.append(sent(torch.tensor(scales, dtype=rows.dtype), rows.device))
         residuals, extra = control_residuals(cells, self._ask_control)
 
         def answer(part: slice) -> torch.Tensor:
@@ -234,9 +241,10 @@ class Engine:
             states.append(x)
             times.extend([level.t] * len(x))
             conditions.extend([self._condition(model, ask.text)] * len(x))
-            maps.append(ask.cell.maps[ask.control.source].to(x).expand(len(x), -1, -1, -1))
+            pixels = sent(ask.cell.maps[ask.control.source].to(x.dtype), x.device)
+            maps.append(pixels.expand(len(x), -1, -1, -1))
         rows, pictures = torch.cat(states), torch.cat(maps)
-        t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
+        t = sent(torch.tensor(times, dtype=rows.dtype), rows.device)
         shapes: list[torch.Size] = []
 
         def answer(part: slice) -> torch.Tensor:
@@ -263,8 +271,8 @@ class Engine:
             targets.extend([list(network.classes).index(target)] * len(x))
             scales.append(level.alpha / query.level.alpha)
         rows = torch.cat(states)
-        t = torch.tensor(times, dtype=rows.dtype, device=rows.device)
-        indices = torch.tensor(targets, device=rows.device)
+        t = sent(torch.tensor(times, dtype=rows.dtype), rows.device)
+        indices = sent(torch.tensor(targets), rows.device)
         gradient = self._in_micro_batches(
             model, rows, lambda part: class_gradient(network, rows[part], t[part], indices[part])
         )
@@ -277,11 +285,11 @@ class Engine:
         started = time.perf_counter()
         decoder: Decoder = self._network(cells[0], "decoder")
         samples = [cell.query.x for cell in cells if isinstance(cell.query, Decoding)]
-        pictures = decoder(torch.cat(samples))
-        _wait_for(pictures.device)
+        with self._inside.running():
+            decoded = decoder(torch.cat(samples)).float()
+        pictures = decoded.cpu()
         seconds = time.perf_counter() - started
-        self.network_seconds += seconds
-        parts = torch.split(pictures.float().cpu(), [len(x) for x in samples])
+        parts = torch.split(pictures, [len(x) for x in samples])
         return [(part, seconds * len(part) / len(pictures)) for part in parts]
 
     def _in_micro_batches(
@@ -292,18 +300,15 @@ class Engine:
         while first < len(x):
             most = self.rows_of(model)
             chunk = slice(first, first + most)
-            started = time.perf_counter()
             short_of_memory = False
             try:
-                outputs.append(answer(chunk).to(x.dtype))
-                _wait_for(x.device)
+                with self._inside.running():
+                    outputs.append(answer(chunk).to(x.dtype))
             except (MemoryError, RuntimeError) as error:
                 last = most == 1 and not shelf.holds_others(x.device, model)
                 if not out_of_memory(error) or last:
                     raise
                 short_of_memory = True
-            finally:
-                self.network_seconds += time.perf_counter() - started
             if not short_of_memory:
                 first = chunk.stop
                 continue
@@ -500,11 +505,3 @@ def _with_share(prediction: Prediction, share: torch.Tensor) -> Prediction:
 def _query(cell: Cell) -> Query:
     assert isinstance(cell.query, Query)
     return cell.query
-
-
-def _wait_for(device: torch.device) -> None:
-    """Let an accelerator finish, or its work would be timed as whatever waits for it next."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,22 +50,36 @@ class Frames:
             raise ValueError(f"it keeps at least 2 frames, not {most}")
         self.most, self.pictures = most, pictures
         self._frames: list[Frame] = []
-        self._latest: Frame | None = None
+        self._latest: Frame | Callable[[], Frame] | None = None
         self._every, self._seen = 1, 0
+
+    @classmethod
+    def of(cls, kept: Iterable[Frame]) -> Frames:
+        """Frames that were kept elsewhere, such as in another process; none are added."""
+        frames = cls(2, lambda x: x)
+        frames._frames = list(kept)
+        return frames
 
     @property
     def kept(self) -> list[Frame]:
         """In the order in which they came, the latest last."""
+        if callable(self._latest):
+            self._latest = self._latest()
         latest = self._latest
         return self._frames if latest is None or latest in self._frames else [*self._frames, latest]
 
     def add(self, level: Level, x: torch.Tensor, x0: torch.Tensor, nfe: int, seconds: float) -> None:
         """Note an answer: the state x at a level, (n, *shape), and the x0 predicted there."""
         unit = (level.alpha**2 + level.sigma**2) ** -0.5
-        self._latest = Frame(
-            level.log_snr, nfe, seconds, self._bytes(x[:IMAGES] * unit), self._bytes(x0[:IMAGES])
-        )
+        state, clean = x[:IMAGES] * unit, x0[:IMAGES].clone()
+
+        def frame() -> Frame:
+            return Frame(level.log_snr, nfe, seconds, self._bytes(state), self._bytes(clean))
+
+        # Most answers are not kept, and one that is not need not leave the device.
+        self._latest = frame
         if self._seen % self._every == 0:
+            self._latest = frame()
             self._frames.append(self._latest)
         self._seen += 1
         if len(self._frames) >= self.most:

@@ -52,6 +52,8 @@ class KeyedNoise:
     def __call__(self) -> torch.Tensor:
         import torch
 
+        from zoo.device import sent
+
         self.drawn += 1
         arrays = np.stack([unit_noise(seed, self.drawn, self.shape) for seed in self.seeds])
-        return torch.from_numpy(arrays).to(self.like.dtype).to(self.like.device)
+        return sent(torch.from_numpy(arrays).to(self.like.dtype), self.like.device)

@@ -66,7 +66,7 @@ class Server:
 
 
 @contextmanager
-def page_server(*arguments: str, **environment: str) -> Iterator[Server]:
+def page_server(*arguments: str, **variables: str) -> Iterator[Server]:
     """`python app.py` on a free port, as a person starts it, with more in its environment if that is given."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"
@@ -75,7 +75,7 @@ def page_server(*arguments: str, **environment: str) -> Iterator[Server]:
             "GRADIO_TEMP_DIR": folder,
             "ZOO_RUNS_DIR": str(Path(folder) / "runs"),
             "PYTHONUNBUFFERED": "1",
-            **environment,
+            **variables,
         }
         with log.open("w") as output:
             process = subprocess.Popen(

@@ -10,7 +10,7 @@ import gradio as gr
 from zoo.comparison import CellResult, Comparison, ComparisonResult
 from zoo.registry import Registry
 from zoo.ui import explain
-from zoo.ui.request import comparison_from, limits_for, sentence, uploaded
+from zoo.ui.request import comparison_from, sentence, uploaded
 from zoo.ui.running import AT_ONCE, Runner
 
 log = logging.getLogger(__name__)
@@ -67,11 +67,8 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             comparison = comparison_from(
                 model, prompt, negative, seeds, lines, registry, alone, metrics or (), known
             )
-            loop = runner.loop
-            from zoo.prepared import prepare
-
-            prepared = prepare(comparison, registry, limits_for(comparison, registry))
-            result = loop.join(prepared.run(loop.engine)).result()
+            runner.ready()
+            result = runner.join(comparison).result()
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from None
         except Exception as error:  # such as a plugin's own

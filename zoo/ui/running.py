@@ -6,14 +6,15 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zoo.comparison import CellResult, Comparison
 from zoo.planning import load_model
 from zoo.registry import Registry
-from zoo.ui import methods
+from zoo.ui import methods, zerogpu
 from zoo.ui.request import limits_for, sentence
 from zoo.ui.runs import Run, new_run
 from zoo.ui.shelf import Shelf
@@ -21,9 +22,10 @@ from zoo.ui.words import say
 from zoo.watchdog import GIVE_UP_SECONDS, Stuck, Watch, explanation
 
 if TYPE_CHECKING:
-    from zoo.comparison import Event
-    from zoo.loop import Loop
+    from zoo.comparison import ComparisonResult, Event
+    from zoo.loop import Loop, Member
     from zoo.store import Store
+    from zoo.ui.zerogpu import Borrowed
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,32 @@ class Runner:
 
                 self._loop = Loop(resolve_device(self.device), Watch(), GIVE_UP_SECONDS)
             return self._loop
+
+    def join(
+        self,
+        comparison: Comparison,
+        cancelled: Callable[[], bool] = lambda: False,
+        frames: int = 0,
+        context: Context | None = None,
+    ) -> Member[Event, ComparisonResult] | Borrowed:
+        """Run a comparison on the device, beside all others; on ZeroGPU on one that is lent for it alone.
+
+        Args:
+            comparison: what to run.
+            cancelled: asked at every tick.
+            frames: most pictures of each cell's way that are kept.
+            context: of the request that asked for it; by default the one that calls.
+
+        Raises:
+            ValueError: it cannot be run, or would take too much.
+        """
+        limits = limits_for(comparison, self.registry)
+        if zerogpu.available():
+            return zerogpu.Borrowed(comparison, self.registry, limits, cancelled, frames, context)
+        loop = self.loop
+        from zoo.prepared import prepare
+
+        return loop.join(prepare(comparison, self.registry, limits).run(loop.engine, cancelled, frames))
 
     def warm_up(self, model: str) -> None:
         """Import what the first comparison needs and load the model, so that its first preview comes sooner."""
@@ -185,6 +213,7 @@ class Runner:
 
     def _enqueue(self, run: Run, indices: list[int]) -> None:
         run.seen = time.monotonic()
+        run.context = copy_context()
         run.say("waiting", say("run.starting"))
         with self._room:
             self._waiting.append(run)
@@ -275,18 +304,13 @@ class Runner:
         """Run these cells beside everybody else's; what of them had to be given up, as a problem."""
         run.say("running", say("run.loading" if self._is_ready else "run.getting_ready"))
         loop = self.loop
-        from zoo.prepared import prepare
-
         run.say("running", say("run.loading"))
         cells = tuple(run.comparison.cells[index] for index in indices)
         part = run.comparison.model_copy(update={"cells": cells})
-        prepared = prepare(part, self.registry, limits_for(part, self.registry))
-        model = prepared.model
+        model = load_model(part.model, self.registry)
         run.notices = tuple(dict.fromkeys([*model.notices(part.prompt), *model.notices(part.negative)]))
         gone = threading.Event()  # set when nobody waits any more
-        member = loop.join(
-            prepared.run(loop.engine, lambda: self._given_up(run) or gone.is_set(), frames=FRAMES)
-        )
+        member = self.join(part, lambda: self._given_up(run) or gone.is_set(), FRAMES, run.context)
         looks = member.looks(PAUSE)
         ended: set[int] = set()
         try:

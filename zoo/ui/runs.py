@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,6 +48,7 @@ class Run:
         seconds: how long it has been at work.
         stop: set when somebody cancels.
         seen: when somebody last looked (`time.monotonic`).
+        context: of the request that asked for it last.
         ways: cells whose way from the noise was kept.
         unkept: cells that could not be written to disk.
         version: counts what has changed, from the milliseconds of the clock on, so that to a browser which has seen
@@ -67,6 +69,7 @@ class Run:
     seconds: float = 0.0
     stop: threading.Event = field(default_factory=threading.Event)
     seen: float = field(default_factory=time.monotonic)
+    context: Context = field(default_factory=copy_context)
     ways: set[int] = field(default_factory=set)
     unkept: set[int] = field(default_factory=set)
     version: int = field(default_factory=_now)
