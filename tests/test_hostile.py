@@ -118,7 +118,7 @@ def test_a_script_in_a_title_stays_text(tmp_path):
     lines, blocks = blocks_of(asked, registry)
     run = runner.start(zoo.Comparison(model="gaussian", prompt="dawn", cells=lines), blocks)
     end(run)
-    _, _, report = exports.file(run, runner.shelf, "report")
+    _, _, report = exports.file(run, "report")
     html = report.decode() + plugins_tab.table(registry)
     assert "&lt;script&gt;alert(1)" in html
     assert "&lt;script&gt;alert(2)" in html

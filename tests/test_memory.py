@@ -8,7 +8,23 @@ import pytest
 import torch
 
 from tests.helpers import CPU, PixelModel, finish, make_cell, rowwise
+from zoo import Comparison, compare
 from zoo.memory import Shelf, free_memory, out_of_memory
+from zoo.registry import Registry
+
+HUNGRY = """
+from zoo import Query, Sampler, SamplerSpec, hookimpl
+ZOO_API = 1
+
+class Hungry(Sampler):
+    def sample(self, x, levels, noise):
+        yield Query(x, levels[0])
+        return x.new_zeros(10**15)
+
+@hookimpl
+def register_samplers():
+    return [SamplerSpec("hungry", Hungry, title="Hungry")]
+"""
 
 
 class Owner:
@@ -113,6 +129,17 @@ def test_the_network_at_work_stays_when_others_are_released():
     assert machine.shelf.release(CPU) and not machine.shelf.release(CPU)
     assert [key[1] for key in machine.shelf._networks] == ["b"]
     assert not machine.shelf.release(CPU, keep=owner) and machine.shelf.holds_others(CPU, keep=other)
+
+
+def test_a_cell_that_asks_for_too_much_says_so_and_fails_alone(tmp_path):
+    """A real failure of the allocator: more than any machine has."""
+    (tmp_path / "hungry.py").write_text(HUNGRY)
+    registry = Registry(tmp_path)
+    comparison = Comparison(model="gaussian", cells=("hungry/hungry", "ddim steps=2"))
+    hungry, modest = compare(comparison, device="cpu", registry=registry).cells
+    assert (hungry.status, modest.status) == ("failed", "done")
+    assert hungry.error.startswith("there is not enough memory for this cell: take fewer seeds")
+    assert "allocate" in hungry.error
 
 
 def test_what_counts_as_running_out():

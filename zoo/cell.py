@@ -12,6 +12,7 @@ import torch
 
 from zoo.conditioner import Conditioner, conditioned
 from zoo.frames import Frames
+from zoo.memory import out_of_memory
 from zoo.model import Model
 from zoo.noise import KeyedNoise, fingerprint, start_noise
 from zoo.prediction import Endpoint, Prediction
@@ -166,6 +167,11 @@ class Cell:
         """End this cell with an error; whatever it has cost and shown so far is kept."""
         self.status = "failed"
         self.error = _told(error)
+        if isinstance(error, MemoryError) or out_of_memory(RuntimeError(self.error)):
+            # Asked of the text, since an error of a plugin's may not even be able to say what it is.
+            self.error = (
+                f"there is not enough memory for this cell: take fewer seeds or a smaller model. {self.error}"
+            )
         self.traceback = "".join(traceback.format_exception(error))
         self._close()
 

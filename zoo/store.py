@@ -7,13 +7,14 @@ results.json tells the state, cost and error of each cell.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import platform
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from zoo.engine import Engine
     from zoo.model import Model
     from zoo.registry import Registry
+
+PART = ".part"
+"""Ends the name of a file while it is written; a process that is killed then leaves it so."""
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "pluggy")
 
@@ -59,20 +63,15 @@ class Store:
             old.unlink(missing_ok=True)  # of an earlier comparison, which this one replaces
         for name, data in comparison.pictures.items():
             (self.folder / PICTURES).mkdir(exist_ok=True)
-            _write_bytes(self.folder / PICTURES / f"{name}.png", data)
+            write_whole(self.folder / PICTURES / f"{name}.png", data)
         self._write_comparison()
 
     def add(self, index: int, cell: CellResult) -> None:
         """Write the pictures of a cell, if it has any."""
-        if cell.images is None:
-            return
-        folder = self.folder / "cells" / f"{index:02d}"
-        folder.mkdir(exist_ok=True)
-        for seed, image in zip(self.comparison.seeds, cell.images, strict=True):
-            data = png(to_pil(image), self.comparison, {"method": cell.method, "seed": str(seed)})
-            _write_bytes(folder / f"{seed}.png", data)
-        for name, pixels in cell.maps.items():
-            _write_bytes(folder / f"map-{name}.png", png(to_pil(pixels * 2 - 1)))
+        for name, data in pictures_of(self.comparison, index, cell):
+            path = self.folder / name
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, data)
 
     def finish(self, result: ComparisonResult) -> None:
         """Write the sheet, the results, and the comparison again, now with its record."""
@@ -82,10 +81,24 @@ class Store:
         self._write_comparison()
         _write_text(self.folder / "results.json", results_json(result))
         data = png(draw_sheet(result), result.comparison)
-        _write_bytes(self.folder / "grid.png", data)
+        write_whole(self.folder / "grid.png", data)
 
     def _write_comparison(self) -> None:
         _write_text(self.folder / "comparison.json", self.comparison.model_dump_json(indent=2))
+
+
+def pictures_of(comparison: Comparison, index: int, cell: CellResult) -> Iterator[tuple[str, bytes]]:
+    """The pictures of a cell as PNG, each with its path in the folder; none if it is not done."""
+    if cell.images is None:
+        return
+    folder = f"cells/{index:02d}"
+    for seed, image in zip(comparison.seeds, cell.images, strict=True):
+        yield (
+            f"{folder}/{seed}.png",
+            png(to_pil(image), comparison, {"method": cell.method, "seed": str(seed)}),
+        )
+    for name, pixels in cell.maps.items():
+        yield f"{folder}/map-{name}.png", png(to_pil(pixels * 2 - 1))
 
 
 def results_json(result: ComparisonResult) -> str:
@@ -155,15 +168,25 @@ def _hash(file: str) -> str:
 
 
 def _write_text(path: Path, text: str) -> None:
-    _write_bytes(path, (text + "\n").encode("utf-8"))
+    write_whole(path, (text + "\n").encode("utf-8"))
 
 
-def _write_bytes(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that nobody ever sees half of it: it is there as it was before, or as it is now.
+
+    Raises:
+        OSError: it could not be written; nothing is left of the attempt.
+    """
     _write(path, lambda part: part.write_bytes(data))
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the target, then rename: nobody sees half a file."""
-    part = path.with_name(path.name + ".part")
-    write(part)
-    os.replace(part, path)
+    """Write beside the target, then rename."""
+    part = path.with_name(path.name + PART)
+    try:
+        write(part)
+        os.replace(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)  # on a full disk every byte counts
+        raise

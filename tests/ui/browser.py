@@ -62,11 +62,12 @@ class Server:
 
     url: str
     log: Path
+    process: subprocess.Popen[bytes]
 
 
 @contextmanager
-def page_server(*arguments: str) -> Iterator[Server]:
-    """`python app.py` on a free port, as a person starts it."""
+def page_server(*arguments: str, **environment: str) -> Iterator[Server]:
+    """`python app.py` on a free port, as a person starts it, with more in its environment if that is given."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"
         environment = {
@@ -74,6 +75,7 @@ def page_server(*arguments: str) -> Iterator[Server]:
             "GRADIO_TEMP_DIR": folder,
             "ZOO_RUNS_DIR": str(Path(folder) / "runs"),
             "PYTHONUNBUFFERED": "1",
+            **environment,
         }
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -84,7 +86,7 @@ def page_server(*arguments: str) -> Iterator[Server]:
                 env=environment,
             )
         try:
-            yield Server(_url(process, log), log)
+            yield Server(_url(process, log), log, process)
         finally:
             process.terminate()
             killer = threading.Timer(20, process.kill)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from zoo.ui import exports, running
 from zoo.ui.calls import calls
 from zoo.ui.running import Runner
 from zoo.ui.shelf import DAYS, Shelf
-from zoo.ui.words import received
+from zoo.ui.words import received, say, sent
 from zoo.watchdog import Watch
 
 ASK = {"model": "gaussian", "prompt": "dawn", "seeds": "0..1"}
@@ -93,6 +94,18 @@ def test_a_run_tells_what_became_of_every_cell(call):
     assert cells[0]["metrics"][0]["value"] > 0
     assert seen["noise"]
     assert json.loads(json.dumps(seen)) == seen
+
+
+def test_a_run_right_after_the_start_says_what_it_waits_for(call, runner, monkeypatch):
+    imported, ready = threading.Event(), runner.ready
+    monkeypatch.setattr(runner, "ready", lambda: imported.wait(300) and ready())
+    run = begin(call, "ddim steps=2")
+    deadline = time.monotonic() + 300
+    while call["look_at"]({"id": run["id"]})["status"] != sent(say("run.getting_ready")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    imported.set()
+    assert ended(call, run)["cells"]["0"]["status"] == "done"
 
 
 def test_only_what_is_new_is_sent(call):
@@ -233,12 +246,12 @@ def test_files_hold_the_comparison(call, runner):
     run = begin(call, "ddim steps=2", prompt='dusk & <b>"dawn"</b>')
     ended(call, run)
     found = runner.find(run["id"])
-    name, kind, content = exports.file(found, runner.shelf, "png")
+    name, kind, content = exports.file(found, "png")
     assert (name, kind) == ("dusk-b-dawn-b-gaussian.png", "image/png")
     held = Comparison.model_validate_json(Image.open(io.BytesIO(content)).text["comparison"])
     assert held.record["device"] == "cpu"
     assert held.model_copy(update={"record": None}) == found.comparison.model_copy(update={"record": None})
-    _, _, archive = exports.file(found, runner.shelf, "zip")
+    _, _, archive = exports.file(found, "zip")
     names = set(zipfile.ZipFile(io.BytesIO(archive)).namelist())
     assert names == {
         "cells/00/0.png",
@@ -248,7 +261,7 @@ def test_files_hold_the_comparison(call, runner):
         "grid.png",
         "report.html",
     }
-    report = exports.file(found, runner.shelf, "report")[2].decode()
+    report = exports.file(found, "report")[2].decode()
     assert report.count("<img") == 2
     assert "<b>" not in report
     assert "http" not in report, "it needs nothing else"

@@ -12,6 +12,7 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.unets.unet_2d_blocks import DownBlock2D, UNetMidBlock2D
 from torch import nn
 
+from zoo.models.saved import load_saved
 from zoo.schedule import Schedule
 
 FAINT = 0.06
@@ -85,10 +86,8 @@ class FolderClassifier:
 
     def __init__(self, folder: Path, schedule: Schedule, device: torch.device, dtype: torch.dtype) -> None:
         self.dtype = torch.float32 if dtype == torch.float16 else dtype
-        module = NoisyClassifier.from_pretrained(
-            folder, torch_dtype=self.dtype, use_safetensors=True, local_files_only=True
-        )
-        self.module = module.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        module = load_saved(NoisyClassifier, folder, self.dtype)
+        self.module = module.to(device, memory_format=torch.channels_last)
         self.schedule = schedule
         self.classes: Sequence[str] = module.config.classes
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from zoo.models.saved import load_saved
 from zoo.schedule import Schedule
 
 
@@ -26,10 +27,8 @@ class ControlNet:
         from diffusers import ControlNetModel
 
         self.schedule, self.dtype = schedule, dtype
-        module = ControlNetModel.from_pretrained(
-            folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True
-        )
-        self.module = module.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        module = load_saved(ControlNetModel, folder, dtype)
+        self.module = module.to(device, memory_format=torch.channels_last)
 
     def __call__(
         self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[torch.Tensor], maps: torch.Tensor

@@ -16,6 +16,7 @@ import torch
 from zoo.consistency import Boundary, Scaled
 from zoo.data.tinyworld import VOCABULARY, draw_pictures, named
 from zoo.model import ControlFacts, Model
+from zoo.models.saved import load_saved
 from zoo.models.text import encode, unknown_words, vocabulary
 from zoo.schedule import DiscreteSchedule, Schedule
 
@@ -210,10 +211,8 @@ class TextToPixels(Model):
 
                 logging.disable_progress_bar()  # a bar for a network of 0.4 M parameters is noise
                 tokenizer = PreTrainedTokenizerFast.from_pretrained(self.folder / "tokenizer")
-                text_encoder = CLIPTextModel.from_pretrained(
-                    self.folder / "text_encoder", dtype=torch.float32, use_safetensors=True
-                )
-                self._text = tokenizer, text_encoder.eval().requires_grad_(False)
+                text_encoder = load_saved(CLIPTextModel, self.folder / "text_encoder", torch.float32)
+                self._text = tokenizer, text_encoder
             return self._text
 
 
@@ -231,8 +230,8 @@ class UNet:
         from diffusers import UNet2DConditionModel
 
         self.schedule, self.prediction, self.dtype = schedule, prediction, dtype
-        module = UNet2DConditionModel.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
-        self.module = module.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        module = load_saved(UNet2DConditionModel, folder, dtype)
+        self.module = module.to(device, memory_format=torch.channels_last)
 
     def __call__(
         self,

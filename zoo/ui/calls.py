@@ -23,7 +23,6 @@ from zoo.ui.presets import known
 from zoo.ui.request import MAX_UPLOAD, Asked, Card, comparison_from, sentence, uploaded
 from zoo.ui.running import Runner
 from zoo.ui.runs import Run, blocks_of
-from zoo.ui.shelf import DAYS
 from zoo.ui.sweep import expand
 from zoo.ui.words import say, sent
 
@@ -97,6 +96,11 @@ def calls(registry: Registry, runner: Runner) -> list[Call]:
         runner.retry(_owned(runner, asked), asked.cell)
         return {}
 
+    def continue_run(data: Any) -> dict[str, Any]:
+        """Run the cells that were cancelled or interrupted."""
+        runner.resume(_owned(runner, _Named.model_validate(data)))
+        return {}
+
     def cell_way(data: Any) -> dict[str, Any]:
         """How a cell got from noise to its picture."""
         asked = _Named.model_validate(data)
@@ -109,7 +113,7 @@ def calls(registry: Registry, runner: Runner) -> list[Call]:
         """A run as a file: png, zip or report."""
         asked = _Named.model_validate(data)
         run = _found(runner, asked)
-        name, kind, content = exports.file(run, runner.shelf, asked.kind)
+        name, kind, content = exports.file(run, asked.kind)
         return {"name": name, "type": kind, "base64": base64.b64encode(content).decode("ascii")}
 
     def as_code(data: Any) -> dict[str, Any]:
@@ -122,7 +126,7 @@ def calls(registry: Registry, runner: Runner) -> list[Call]:
         asked = Asked.model_validate(data)
         if asked.model not in registry.models:
             raise ValueError(f"There is no model {asked.model!r}.")
-        runner.ready()
+        runner.ready(networks=not registry.is_built_in(asked.model))  # ours are built without their networks
         return facts(asked.model, registry)
 
     return [
@@ -134,6 +138,7 @@ def calls(registry: Registry, runner: Runner) -> list[Call]:
             look_at,
             stop_run,
             retry_cell,
+            continue_run,
             cell_way,
             export_run,
             as_code,
@@ -184,7 +189,7 @@ def _comparison(asked: Asked, registry: Registry) -> tuple[Comparison, list[dict
 def _found(runner: Runner, asked: _Named) -> Run:
     run = runner.find(asked.id)
     if run is None:
-        raise Gone(say("run.gone", days=DAYS))
+        raise Gone(say("run.gone", days=f"{runner.shelf.days:g}"))
     return run
 
 

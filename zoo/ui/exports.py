@@ -8,22 +8,17 @@ import json
 import re
 import shlex
 import zipfile
-from typing import TYPE_CHECKING
 
 from zoo.comparison import Comparison
 from zoo.sheet import nfe_line
 from zoo.ui.runs import Run, uris
 
-if TYPE_CHECKING:
-    from zoo.ui.shelf import Shelf
 
-
-def file(run: Run, shelf: Shelf, kind: str) -> tuple[str, str, bytes]:
+def file(run: Run, kind: str) -> tuple[str, str, bytes]:
     """A run as a file: its name, its media type and its bytes.
 
     Args:
         run: an ended one has all its files, any other what there is so far.
-        shelf: where it is kept.
         kind: png, zip or report.
 
     Raises:
@@ -33,7 +28,7 @@ def file(run: Run, shelf: Shelf, kind: str) -> tuple[str, str, bytes]:
     if kind == "png":
         return f"{name}.png", "image/png", _png(run)
     if kind == "zip":
-        return f"{name}.zip", "application/zip", _zip(run, shelf)
+        return f"{name}.zip", "application/zip", _zip(run)
     if kind == "report":
         return f"{name}.html", "text/html", report(run).encode("utf-8")
     raise ValueError(f"a comparison can be had as png, zip or report, not as {kind!r}")
@@ -148,15 +143,18 @@ def _png(run: Run) -> bytes:
     return png(draw_sheet(run.result), run.comparison)
 
 
-def _zip(run: Run, shelf: Shelf) -> bytes:
-    """What the command line writes, and the report; not what the page keeps for itself."""
-    from zoo.store import results_json
+def _zip(run: Run) -> bytes:
+    """What the command line writes, and the report; from memory, since the disk may have been full."""
+    from zoo.pictures import FOLDER
+    from zoo.store import pictures_of, results_json
 
-    folder = shelf.folder / run.id
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted([*folder.glob("cells/*/*.png"), *folder.glob("pictures/*.png")]):
-            archive.write(path, path.relative_to(folder).as_posix())
+        for index, result in enumerate(run.results):
+            for name, data in pictures_of(run.comparison, index, result):
+                archive.writestr(name, data)
+        for name, data in run.comparison.pictures.items():
+            archive.writestr(f"{FOLDER}/{name}.png", data)
         archive.writestr("comparison.json", run.comparison.model_dump_json(indent=2))
         archive.writestr("results.json", results_json(run.result))
         archive.writestr("grid.png", _png(run))

@@ -40,6 +40,7 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
         learn.tab(registry, runner, ACCELERATOR)
         with gr.Tab(language.label("site.plugins"), id="plugins"):
             plugins = gr.HTML(plugins_tab.table(registry))
+            gr.HTML(plugins_tab.guide())
         api.add(registry, runner, ACCELERATOR)
         # At each visit, since what fails in use is noted.
         blocks.load(

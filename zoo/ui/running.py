@@ -65,7 +65,8 @@ class Runner:
         self.shelf = shelf or Shelf()
         self._loop: Loop | None = None
         self._runs: OrderedDict[str, Run] = OrderedDict()
-        self._imports = threading.Lock()
+        self._torch, self._imports = threading.Lock(), threading.Lock()
+        self._is_ready = False
         self._lock = threading.Lock()
         self._room = threading.Condition()
         self._waiting: list[Run] = []
@@ -102,12 +103,20 @@ class Runner:
         except Exception:  # the comparison itself will say it better
             log.debug("could not warm up", exc_info=True)
 
-    def ready(self) -> None:
-        """Import the heavy libraries, one thread at a time: they mind being imported by several at once."""
-        with self._imports:
+    def ready(self, networks: bool = True) -> None:
+        """Import the heavy libraries, one thread at a time: they mind being imported by several at once.
+
+        Args:
+            networks: those that networks need too, which take three times as long as torch.
+        """
+        with self._torch:
             import torch  # noqa: F401
+        if not networks:
+            return
+        with self._imports:
             from diffusers import UNet2DConditionModel  # noqa: F401
             from transformers import CLIPTextModel, PreTrainedTokenizerFast  # noqa: F401
+        self._is_ready = True
 
     def start(self, comparison: Comparison, blocks: Sequence[dict[str, object]]) -> Run:
         """Put a comparison in the queue.
@@ -116,9 +125,7 @@ class Runner:
             Busy: the queue is full.
         """
         run = new_run(comparison, blocks, self.registry)
-        with self._room:
-            if len(self._waiting) >= MOST_WAITING:
-                raise Busy(self._told("run.busy", ends=len(self._waiting) + 1, waiting=len(self._waiting)))
+        self._check_room()
         self.shelf.begin(run)
         self._remember(run)
         self._enqueue(run, list(range(len(run.results))))
@@ -151,6 +158,30 @@ class Runner:
         run.ways.discard(index)
         run.note(index, CellResult(run.results[index].method, "queued"))
         self._enqueue(run, [index])
+
+    def resume(self, run: Run) -> None:
+        """Run the cells of an ended run that were cancelled or interrupted, from the same noise; the others stay.
+
+        Raises:
+            Busy: the queue is full.
+            ValueError: the run is at work, or all its cells have ended.
+        """
+        if run.state != "ended":
+            raise ValueError(say("run.is_running"))
+        indices = [index for index, result in enumerate(run.results) if result.status == "cancelled"]
+        if not indices:
+            raise ValueError(say("run.nothing_missing"))
+        self._check_room()
+        run.stop.clear()
+        for index in indices:
+            run.ways.discard(index)
+            run.note(index, CellResult(run.results[index].method, "queued"))
+        self._enqueue(run, indices)
+
+    def _check_room(self) -> None:
+        with self._room:
+            if len(self._waiting) >= MOST_WAITING:
+                raise Busy(self._told("run.busy", ends=len(self._waiting) + 1, waiting=len(self._waiting)))
 
     def _enqueue(self, run: Run, indices: list[int]) -> None:
         run.seen = time.monotonic()
@@ -242,16 +273,16 @@ class Runner:
 
     def _cells(self, run: Run, indices: list[int]) -> str:
         """Run these cells beside everybody else's; what of them had to be given up, as a problem."""
-        run.say("running", say("run.loading"))
+        run.say("running", say("run.loading" if self._is_ready else "run.getting_ready"))
         loop = self.loop
         from zoo.prepared import prepare
 
+        run.say("running", say("run.loading"))
         cells = tuple(run.comparison.cells[index] for index in indices)
         part = run.comparison.model_copy(update={"cells": cells})
         prepared = prepare(part, self.registry, limits_for(part, self.registry))
         model = prepared.model
         run.notices = tuple(dict.fromkeys([*model.notices(part.prompt), *model.notices(part.negative)]))
-        store = self._store(run)
         gone = threading.Event()  # set when nobody waits any more
         member = loop.join(
             prepared.run(loop.engine, lambda: self._given_up(run) or gone.is_set(), frames=FRAMES)
@@ -270,7 +301,7 @@ class Runner:
                 for event in seen:
                     if event.kind != "progress":
                         ended.add(event.cell)
-                        self._noted(run, indices[event.cell], event, store)
+                        self._noted(run, indices[event.cell], event)
                     elif event is latest[event.cell]:
                         run.note(indices[event.cell], event.result, event)
                 scoring = part.metrics and len(ended) == len(cells)
@@ -287,15 +318,10 @@ class Runner:
         finally:
             gone.set()
 
-    def _noted(self, run: Run, index: int, event: Event, store: Store) -> None:
-        """Keep what a cell has come to."""
-        result = event.result
-        if event.kind != "scored":
-            store.add(index, result)
-            if result.frames is not None and result.frames.kept:
-                self.shelf.keep_way(run, index, result.frames, event.steps)
-        run.note(index, replace(result, samples=None, frames=None), event)
-        self._write(run)
+    def _noted(self, run: Run, index: int, event: Event) -> None:
+        """Keep what a cell has come to, and then tell it."""
+        self.shelf.keep(run, index, event.result, event.steps, scored=event.kind == "scored")
+        run.note(index, replace(event.result, samples=None, frames=None), event)
 
     def _store(self, run: Run) -> Store:
         from zoo.store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,12 +19,16 @@ from zoo.ui import methods
 from zoo.ui.catalogue import axis, grid_title
 from zoo.ui.request import Asked
 from zoo.ui.sweep import expand
-from zoo.ui.words import sent
+from zoo.ui.words import say, sent
 
 if TYPE_CHECKING:
     import torch
 
 State = Literal["waiting", "running", "ended"]
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 @dataclass
@@ -44,7 +48,9 @@ class Run:
         stop: set when somebody cancels.
         seen: when somebody last looked (`time.monotonic`).
         ways: cells whose way from the noise was kept.
-        version: counts what has changed.
+        unkept: cells that could not be written to disk.
+        version: counts what has changed, from the milliseconds of the clock on, so that to a browser which has seen
+            the run before a restart everything is new.
     """
 
     id: str
@@ -62,7 +68,9 @@ class Run:
     stop: threading.Event = field(default_factory=threading.Event)
     seen: float = field(default_factory=time.monotonic)
     ways: set[int] = field(default_factory=set)
-    version: int = 1
+    unkept: set[int] = field(default_factory=set)
+    version: int = field(default_factory=_now)
+    _why_unkept: str = ""
     _cells: list[dict[str, Any]] = field(default_factory=list)
     _changed: list[int] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -81,6 +89,30 @@ class Run:
     def result(self) -> ComparisonResult:
         """What there is of it, as the store writes it."""
         return ComparisonResult(self.comparison, tuple(self.results), self.notices)
+
+    def lose(self, indices: Iterable[int], reason: str) -> None:
+        """Note that cells could not be written to disk, and why."""
+        with self._lock:
+            self.unkept.update(indices)
+            self._why_unkept = reason
+            self.version += 1
+
+    def regain(self, index: int) -> None:
+        """Note that a cell was written to disk, if it could not be before."""
+        with self._lock:
+            if index in self.unkept:
+                self.unkept.discard(index)
+                self.version += 1
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the person should know: of the model, and of what is not kept."""
+        if not self.unkept:
+            return list(self.notices)
+        numbers = ", ".join(str(index + 1) for index in sorted(self.unkept))
+        everything = len(self.unkept) == len(self.results)
+        lost = say("run.lost_all") if everything else say("run.lost_cells", cells=numbers)
+        return [*self.notices, lost, self._why_unkept]
 
     def say(self, state: State, status: str, problem: str = "") -> None:
         """Note how the whole is doing."""
@@ -105,7 +137,7 @@ class Run:
                 "state": self.state,
                 "status": sent(self.status),
                 "problem": sent(self.problem),
-                "notices": list(self.notices),
+                "notices": [sent(line) for line in self.warnings],
                 "noise": self.noise,
                 "seconds": round(self.seconds, 2),
                 "cells": {

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from zoo.models.elsewhere.source import Source, matching
+from zoo.models.saved import PICKLES, elements, load_saved
 from zoo.schedule import DiscreteSchedule, Level
 
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
-PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 DIFFUSERS, TRANSFORMERS = "diffusion_pytorch_model", "model"
 """What the two libraries call the weights of a part."""
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
@@ -67,25 +65,21 @@ class Weights:
 
     def size(self, dtype: torch.dtype) -> int:
         """Bytes that the weights take in a dtype; fetches them."""
-        paths = [self.source.path(file) for file in self.files if file.endswith(".safetensors")]
-        return sum(map(_elements, paths)) * dtype.itemsize
+        return sum(map(elements, self._paths())) * dtype.itemsize
 
     def diffusers(self, cls: Any, dtype: torch.dtype) -> Any:
         """A model of a diffusers class, for inference."""
-        module = cls.from_pretrained(
-            self.fetch(), torch_dtype=dtype, use_safetensors=True, local_files_only=True, variant=self.variant
-        )
-        return module.eval().requires_grad_(False)
+        return load_saved(cls, self.fetch(), dtype, self._paths(), self.variant)
 
     def transformers(self, cls: Any, dtype: torch.dtype) -> Any:
         """A model of a transformers class, for inference."""
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        module = cls.from_pretrained(
-            self.fetch(), dtype=dtype, use_safetensors=True, local_files_only=True, variant=self.variant
-        )
-        return module.eval().requires_grad_(False)
+        return load_saved(cls, self.fetch(), dtype, self._paths(), self.variant)
+
+    def _paths(self) -> list[Path]:
+        return [self.source.path(file) for file in self.files if file.endswith(".safetensors")]
 
 
 @dataclass(frozen=True)
@@ -153,13 +147,6 @@ def square(config: dict[str, Any], name: str) -> tuple[int, int]:
     raise ValueError(
         f"{name}: sample_size of the network is {size!r}, so the size of its pictures is unknown"
     )
-
-
-def _elements(path: Path) -> int:
-    """How many numbers a safetensors file holds, read off its header."""
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
 
 
 def inside(part: str, file: str) -> str:

@@ -66,12 +66,21 @@ class Folder(Source):
         if not self.root.is_dir():
             raise OSError(f"{self.root} is not a folder")
         self.name, self.title = f"folder:{path}", self.root.name
-        self.files = _files_below(self.root)
+        self._opened = {file: _state(self.root / file) for file in _files_below(self.root)}
+        self.files = tuple(self._opened)
 
     def path(self, file: str) -> Path:
         if file not in self.files:
             raise OSError(f"{self.name}: {file} is missing")
-        return self.root / file
+        path = self.root / file
+        if not path.is_file():
+            raise OSError(f"{self.name}: {file} was moved or deleted after the model was opened; put it back")
+        if _state(path) != self._opened[file]:
+            # Its networks would be of two minds, and the hash of the weights that is on record a wrong one.
+            raise OSError(
+                f"{self.name}: {file} was changed after the model was opened; start again to use it as it is now"
+            )
+        return path
 
 
 class Hub(Source):
@@ -177,6 +186,12 @@ def matching(files: Sequence[str], part: str) -> list[str]:
 
 def _files_below(root: Path) -> tuple[str, ...]:
     return tuple(sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Of a file: changes when it does."""
+    about = path.stat()
+    return about.st_size, about.st_mtime_ns
 
 
 def _endpoint() -> str | None:

@@ -5,6 +5,7 @@ const WAIT = 120; // milliseconds between looks
 const WAIT_HIDDEN = 2000;
 
 const mayChange = () => Boolean(current.id && current.key && current.state === "ended");
+const cancelledCells = () => current.cells.filter((cell) => cell.status === "cancelled");
 const doneCells = () => current.cells.filter((cell) => cell.status === "done");
 
 async function startRun() {
@@ -44,6 +45,20 @@ async function retryCell(index) {
     dropWay(index);
     showBusy(true);
     current.state = "waiting";
+    follow(current.id);
+  } catch (error) {
+    showProblem(error.message);
+  }
+}
+
+async function continueRun() {
+  showProblem("");
+  try {
+    await ask("continue_run", { id: current.id, key: current.key });
+    cancelledCells().forEach((cell) => dropWay(current.cells.indexOf(cell)));
+    showBusy(true);
+    current.state = "waiting";
+    showContinue();
     follow(current.id);
   } catch (error) {
     showProblem(error.message);
@@ -118,7 +133,8 @@ function apply(news) {
   status.hash.textContent = news.noise;
   status.seconds.textContent = t("seconds_are", { what: t(current.comparison.timing === "alone" ? "alone_time" : "shared") });
   showProblem(zooWords.told(news.problem));
-  showNotices(news.notices);
+  showNotices(news.notices.map(zooWords.told));
+  showContinue();
   if (Object.keys(news.cells).length || ended) cellsChanged();
 }
 
@@ -141,7 +157,15 @@ function buildStatus() {
   status.hash = h("code");
   status.seconds = h("span");
   status.noise = h("span", { class: "zoo-noise", hidden: true }, t("same_noise"), " ", status.hash, " · ", status.seconds);
-  return [status.problem, status.notices, h("p", { class: "zoo-summary" }, status.text, status.noise)];
+  status.more = h("button", { type: "button", id: "continue", class: "z-quiet", hidden: true, title: t("continue_hint"), onclick: continueRun });
+  return [status.problem, status.notices, h("p", { class: "zoo-summary" }, status.text, status.more, status.noise)];
+}
+
+/** A run that was cancelled, or whose server was ended, can go on. */
+function showContinue() {
+  const missing = cancelledCells().length;
+  status.more.hidden = !(missing && mayChange());
+  status.more.textContent = t("continue_run", { n: missing });
 }
 
 function showProblem(message) {
