@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import socket
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zoo.ui.running import Runner
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -23,12 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"app.py: {problem}", file=sys.stderr)
         return 2
 
+    gc.disable()  # until all is imported, which leaves hardly any garbage: looking for it takes a fifth of the time
     from starlette.middleware import Middleware
 
     from zoo.registry import Registry
-    from zoo.ui import language, learn, page, style
+    from zoo.ui import language, learn, page, style, tools
     from zoo.ui.running import Runner
 
+    if arguments.mcp:
+        if problem := tools.missing():
+            print(f"app.py: {problem}", file=sys.stderr)
+            return 2
+        tools.enable()
     if not _own_machine(arguments.host):
         os.environ.setdefault("ZOO_HOSTED", "1")  # a safety checker that a model carries is kept
     registry = Registry(arguments.plugins_dir, safe_mode=arguments.safe_mode, models=arguments.models)
@@ -46,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         server_port=arguments.port,
         theme=style.theme(),
         css=style.CSS,
-        i18n=language.translations(learn.tables),
+        i18n=language.translations(partial(learn.tables, registry)),
         app_kwargs={"middleware": [Middleware(language.ChoosesLanguage)]},
         prevent_thread_lock=True,
         quiet=True,
@@ -54,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         show_error=False,
         strict_cors=True,
         ssr_mode=False,
-        mcp_server=False,
+        mcp_server=arguments.mcp,
         enable_monitoring=False,
         run_history=False,  # pictures are kept by downloading them, not in the browser's storage
         max_file_size="16mb",  # of a picture
@@ -62,11 +74,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         _frontend=False,  # gradio would ask itself for the page, and give up where a busy machine takes 3 seconds
     )
     print(f"The sampler zoo is at {url}", flush=True)
-    if registry.models:
-        first = next(iter(registry.models))
-        threading.Thread(target=runner.warm_up, args=(first,), daemon=True, name="warm-up").start()
+    threading.Thread(
+        target=_warm_up, args=(runner, list(registry.models)), daemon=True, name="warm-up"
+    ).start()
     blocks.block_thread()
     return 0
+
+
+def _warm_up(runner: Runner, models: list[str]) -> None:
+    """Import and load what the first comparison needs, while the page is looked at."""
+    try:
+        if models:
+            runner.warm_up(models[0])
+    finally:
+        gc.freeze()  # what there is now stays for good
+        gc.enable()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,6 +110,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         default=os.environ.get("ZOO_MODELS") or (beside if beside.is_file() else None),
         help="offer the models of this file too (default: ZOO_MODELS, or models.toml here)",
+    )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        default=os.environ.get("ZOO_MCP", "") not in ("", "0"),
+        help="serve the API as tools for assistants too (default: ZOO_MCP=1)",
     )
     parser.add_argument("--safe-mode", action="store_true", help="built-in plugins only")
     return parser

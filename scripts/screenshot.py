@@ -1,6 +1,6 @@
 """Pictures of the page as it is now, for the README and for looking at: desktop and phone, light and dark.
 
-    python scripts/screenshot.py [--out docs/images] [--all]
+    python scripts/screenshot.py [--out docs/images] [--all] [--lang zh-Hant]
 
 Prints how long the page took to start, and from Compare to the first preview and to the end.
 """
@@ -35,6 +35,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     parser.add_argument("--all", action="store_true", help="not only the desktop, light")
+    parser.add_argument("--lang", default="en", help="the page's language: en, zh-Hans or zh-Hant")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -46,7 +47,7 @@ def main() -> None:
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
             page.set_default_timeout(240_000)
             opened = time.perf_counter()
-            page.goto(server.url)
+            page.goto(f"{server.url}?lang={arguments.lang}")
             page.wait_for_selector("#zoo[data-ready]")
             print(f"{name}: open to usable {time.perf_counter() - opened:.1f} s", end=", ", flush=True)
             page.wait_for_function("document.querySelectorAll('#presets button').length > 1")
@@ -63,21 +64,21 @@ def main() -> None:
             page.wait_for_timeout(300)
             page.screenshot(path=str(arguments.out / f"{name}.png"), full_page=width < 600)
             page.close()
-        tabs(browser, server.url, arguments.out, arguments.all)
+        tabs(browser, f"{server.url}?lang={arguments.lang}", arguments.out, arguments.all)
 
 
 def tabs(browser: Any, url: str, out: Path, every: bool = False) -> None:
     """The other tabs, desktop and light, as they first show."""
-    for name, (tab, ready) in {
-        "moves": ("See how it moves", ".zoo-panel canvas"),
-        "learn": ("Learn", ".zoo-lesson .katex-display"),
+    for name, ready in {
+        "moves": ".zoo-panel canvas",
+        "learn": ".zoo-lesson .katex-display",
     }.items():
         if name != "moves" and not every:
             continue
         page = browser.new_page(viewport={"width": 1280, "height": 1180}, reduced_motion="reduce")
         page.set_default_timeout(240_000)
         page.goto(url)
-        page.click(f"[role=tab]:visible:has-text('{tab}')")
+        page.click(f"[role=tab][data-tab-id={name}]:visible")
         page.wait_for_selector(ready)
         page.wait_for_timeout(1500)
         page.screenshot(path=str(out / f"{name}.png"))

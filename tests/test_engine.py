@@ -359,7 +359,8 @@ def test_batches_are_halved_when_memory_runs_out(error):
     for cell, line in zip(cells, lines, strict=True):
         assert cell.status == "done", cell.traceback
         assert torch.equal(cell.samples, sample(PixelModel(rowwise), line, seeds))
-    assert 2 <= engine.max_rows <= 4
+    assert 2 <= engine.rows_of(model) <= 4
+    assert engine.rows_of(PixelModel(rowwise)) == engine.max_rows, "another model is not held back by it"
     refused = sum(len(x) > 4 for x, _, _ in model.calls)
     assert refused <= 3, "a size that failed is not tried again"
 
@@ -488,7 +489,7 @@ def test_start_noise_is_the_same_for_every_method(skies):
 
 def test_warming_up_leaves_the_cells_untouched(skies):
     engine, cell = make_engine(), make_cell(skies, "ddim steps=2")
-    engine.warm_up([cell])
+    engine.run(engine.warm_up([cell]))
     assert (cell.status, dict(cell.nfe), cell.seconds) == ("queued", {}, 0.0)
     finish(cell, engine=engine)
     assert torch.equal(cell.samples, sample(skies, "ddim steps=2"))

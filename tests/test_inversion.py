@@ -166,7 +166,8 @@ def test_a_start_state_of_the_wrong_shape_fails_its_cell():
 def test_the_warm_up_starts_where_its_cell_does():
     model = PixelModel(rowwise)
     start = torch.rand(1, *model.shape).double()
-    make_engine().warm_up([Cell(model, DDIM(), [], {PROMPT: ""}, (0,), start_state=start)])
+    engine = make_engine()
+    engine.run(engine.warm_up([Cell(model, DDIM(), [], {PROMPT: ""}, (0,), start_state=start)]))
     assert torch.equal(model.calls[0][0], start)
 
 

@@ -66,6 +66,7 @@ class Cell:
         images: what the model's decoder made of it, (n, 3, H, W) within [-1, 1]; None where it has none.
         preview: the last predicted x0, (n, *shape).
         frames: notes every answer on the way; None, unless somebody sets one before the start.
+        dtype: of the networks that answer it; None, unless somebody sets one before the start, is the engine's.
         controls: those of the pending query that are active in its step.
     """
 
@@ -96,6 +97,7 @@ class Cell:
         self.images: torch.Tensor | None = None
         self.preview: torch.Tensor | None = None
         self.frames: Frames | None = None
+        self.dtype: torch.dtype | None = None
         self.error = ""
         self.traceback = ""
         self.query: Query | ClassQuery | Decoding | None = None
@@ -111,6 +113,16 @@ class Cell:
     @property
     def running(self) -> bool:
         return self.status == "running"
+
+    @property
+    def unfinished(self) -> bool:
+        return self.status in ("queued", "running")
+
+    @property
+    def rows(self) -> int:
+        """How many rows its next query adds to a forward pass, as far as that can be known."""
+        terms = len(weighted(self.query)) if isinstance(self.query, Query) else 1
+        return terms * len(self.seeds)
 
     def start(self, device: torch.device) -> None:
         """Bring the start state to the device, and run the sampler up to its first query."""
@@ -192,10 +204,14 @@ class Cell:
         assert self._queries is not None
         try:
             query = next(self._queries) if answer is None else self._queries.send(answer)
+            if not self.running:  # it was given up while it computed
+                return
             self._check_query(query)
             self._check_cost(query)
             self.query = query
         except StopIteration as stop:
+            if not self.running:
+                return
             try:
                 self.samples = self._checked_samples(stop.value)
                 self.step = self.steps

@@ -7,9 +7,8 @@ pictures from the page, the command line, a notebook and another machine, up to 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,17 +16,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from zoo.method import Method, Part
 from zoo.metric import NoScore, Score
-from zoo.model import Model
 from zoo.noise import MAX_SEED
 from zoo.pictures import beside
-from zoo.planning import load_model, plan, resolve_metrics
-from zoo.registry import Registry, default_registry
+from zoo.registry import Registry
 from zoo.watchdog import Watch
 
 if TYPE_CHECKING:
     import torch
 
-    from zoo.cell import Cell, Limits, Status
+    from zoo.cell import Limits, Status
     from zoo.frames import Frames
 
 MAX_IMAGES, MAX_CELLS, MAX_TEXT = 4096, 256, 1000
@@ -263,96 +260,12 @@ def stream(
     work. What fails in use is noted with the plugins that the method names, in `registry.plugins`. At most `frames`
     pictures of each cell's way are kept in its result's `frames`.
     """
-    from zoo.cell import Limits
     from zoo.device import resolve_device, resolve_dtype
-    from zoo.engine import Engine, drive
-    from zoo.frames import Frames
-    from zoo.scoring import score_cells
-    from zoo.store import record
+    from zoo.engine import Engine, answered
+    from zoo.prepared import prepare
 
-    registry = registry or default_registry()
     chosen = resolve_device(device)
-    resolve_dtype(dtype, chosen)
-    planned = plan(comparison, registry, limits or Limits())
-    metrics = resolve_metrics(comparison, registry)
-    model = load_model(comparison.model, registry)
-    engine = Engine(chosen, resolve_dtype(dtype, chosen, model.dtype), watch=watch)
-    notices = dict.fromkeys([*model.notices(comparison.prompt), *model.notices(comparison.negative)])
-
-    update: dict[str, Any] = {"record": record(comparison, model, engine, registry)}
-    if comparison.model.startswith("hub:"):
-        update["model"] = model.name  # with the commit, so that it runs again as it was
-    comparison = comparison.model_copy(update=update)
-    results: list[CellResult] = []
-    for index, (method, cell) in enumerate(zip(comparison.cells, planned, strict=True)):
-        if isinstance(cell, str):
-            results.append(CellResult(str(method), "na", error=cell))
-            yield Event("na", index, 0, 0, results[-1])
-        else:
-            results.append(CellResult(str(method), "queued", maps=_named_maps(cell)))
-    cells = {i: cell for i, cell in enumerate(planned) if not isinstance(cell, str)}
-    if frames:
-        for cell in cells.values():
-            cell.frames = Frames(frames, model.pictures)
-    groups = [cells] if comparison.timing == "shared" else [{i: cell} for i, cell in cells.items()]
-    for group in groups:
-        if comparison.timing == "alone" and not cancelled():
-            engine.warm_up(list(group.values()))
-        for place, cell in drive(engine, list(group.values()), cancelled):
-            index = list(group)[place]
-            if results[index].status not in ("queued", "running"):
-                continue  # it was found to have failed when it was drawn
-            event = _event(index, cell, model, results[index].method)
-            results[index] = event.result
-            if event.kind == "failed":
-                registry.note(comparison.cells[index].names, f"{event.result.method}: {event.result.error}")
-            yield event
-    if metrics and not cancelled():
-        done = {i: (cell, image) for i, cell in cells.items() if (image := results[i].images) is not None}
-        for index, scores in score_cells(metrics, done, engine, cancelled):
-            results[index] = replace(results[index], metrics=scores)
-            for name, score in scores.items():
-                if isinstance(score, NoScore) and score.failed:
-                    registry.note([Part.parse(name).name], f"the metric {name}: {score.reason}")
-            steps = cells[index].steps
-            yield Event("scored", index, steps, steps, results[index], results[index].images)
-    return ComparisonResult(comparison, tuple(results), tuple(notices))
-
-
-def _event(index: int, cell: Cell, model: Model, method: str) -> Event:
-    """A cell as it stands, as an event."""
-    images = preview = None
-    try:
-        if cell.status == "done" and cell.samples is not None:
-            images = preview = cell.pictures()
-        elif cell.preview is not None:
-            preview = model.pictures(cell.preview)
-    except Exception as error:  # a plugin's model that cannot draw fails this cell, not the comparison
-        cell.fail(error)
-    status = cell.status
-    result = CellResult(
-        method,
-        status,
-        images=images,
-        samples=None if cell.samples is None else cell.samples.detach().cpu(),
-        nfe=dict(cell.nfe),
-        seconds=cell.seconds,
-        noise=cell.noise_hash,
-        error=cell.error,
-        traceback=cell.traceback,
-        frames=cell.frames,
-        maps=_named_maps(cell),
-    )
-    kind: Any = "progress" if status == "running" else status
-    return Event(kind, index, cell.step, cell.steps, result, preview)
-
-
-def _named_maps(cell: Cell) -> dict[str, torch.Tensor]:
-    """Its control maps by their network's name; of several of one network, the later ones are numbered."""
-    named: dict[str, torch.Tensor] = {}
-    counts: Counter[str] = Counter()
-    for source, pixels in cell.maps.items():
-        name = source.role.removeprefix("control/")
-        counts[name] += 1
-        named[name if counts[name] == 1 else f"{name}-{counts[name]}"] = pixels
-    return named
+    precision = None if dtype == "auto" else resolve_dtype(dtype, chosen)
+    engine = Engine(chosen, precision, watch=watch)
+    prepared = prepare(comparison, registry, limits)
+    return (yield from answered(engine, prepared.run(engine, cancelled, frames)))

@@ -1,19 +1,24 @@
 """Drives cells: gathers the queries that they wait on, answers them in one batch, hands the replies back.
 
 `tick` is a plain function of the cells it is given: it neither knows nor cares which comparison they belong to.
-`drive` repeats it until all cells have ended, and says when there is something to look at.
+`turns` says what cells wait for and when there is something to look at; `drive` does that with an engine of its own,
+`zoo.loop` with one that many share.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 
 from zoo.cell import Cell, Decoding, required_roles, weighted
+from zoo.device import resolve_dtype
 from zoo.memory import out_of_memory, shelf
 from zoo.model import Classifier, ControlNetwork, Decoder, Model, Network
 from zoo.prediction import Endpoint, Prediction, to_eps, to_x0
@@ -25,21 +30,42 @@ from zoo.watchdog import Watch
 PREVIEW_SHARE = 0.02
 """Share of the time that previews may take, with what the caller does before it asks for more."""
 
+TEXTS = 256
+"""Of more texts than this, the encodings of those used longest ago are forgotten."""
+
+Y = TypeVar("Y")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What a work yields when it can go no further: its cells wait for an engine.
+
+    Whoever drives the work has some of them answered, all if nobody else is there, and goes on with it.
+
+    Attributes:
+        cells: queued and running ones; none at all only lets others have their turn.
+        alone: they are timed, so that no rows but one cell's own go through a network at a time.
+    """
+
+    cells: Sequence[Cell] = ()
+    alone: bool = False
+
 
 class Engine:
     """Owns a device: answers the queries of any cells, in batches bounded by memory.
 
     Args:
         device: where networks run.
-        dtype: of their weights; the state between steps keeps the model's own.
-        max_rows: most rows in one forward pass; halved for good when memory runs out.
+        dtype: of their weights; None is what suits each model here. The state between steps keeps the model's own.
+        max_rows: most rows in one forward pass; halved for good for a model with which memory runs out.
         watch: is told whose code is at work.
     """
 
     def __init__(
         self,
         device: torch.device,
-        dtype: torch.dtype,
+        dtype: torch.dtype | None = None,
         max_rows: int | None = None,
         watch: Watch | None = None,
     ) -> None:
@@ -47,7 +73,8 @@ class Engine:
         self.watch = watch or Watch()
         self.max_rows = max_rows or (64 if device.type == "cpu" else 512)
         self.network_seconds = 0.0
-        self._conditions: dict[tuple[Model, str], Any] = {}
+        self._rows: weakref.WeakKeyDictionary[Model, int] = weakref.WeakKeyDictionary()
+        self._conditions: OrderedDict[tuple[Model, str], Any] = OrderedDict()
 
     def place(self, model: Model) -> torch.device:
         """Where a model runs: here, but MPS has no float64, so exact models stay on the CPU beside it."""
@@ -55,17 +82,27 @@ class Engine:
             return torch.device("cpu")
         return self.device
 
+    def dtype_of(self, model: Model) -> torch.dtype:
+        """The precision of a model's networks, where a cell asks for no other."""
+        return self.dtype or resolve_dtype("auto", self.device, model.dtype)
+
+    def rows_of(self, model: Model) -> int:
+        """Most rows in one forward pass of a model's networks."""
+        return self._rows.get(model, self.max_rows)
+
     @torch.no_grad()
     def tick(self, cells: Sequence[Cell]) -> None:
-        """Answer the pending query of every running cell, once.
+        """Start the queued cells, and answer the pending query of every running one, once.
 
         An error of one cell, or of the network on one cell's rows, fails that cell and leaves the others unharmed.
         """
-        groups: dict[tuple[Model, str, type, bool], list[Cell]] = {}
+        self.start(cells)
+        groups: dict[tuple[Model, torch.dtype | None, str, type, bool], list[Cell]] = {}
         for cell in cells:
             if (query := cell.query) is not None:
                 told = isinstance(query, Query) and query.told_scale is not None
-                groups.setdefault((cell.model, query.role, type(query), told), []).append(cell)
+                key = (cell.model, cell.dtype, query.role, type(query), told)
+                groups.setdefault(key, []).append(cell)
         for group in groups.values():
             self._answer(group)
 
@@ -78,18 +115,22 @@ class Engine:
             try:
                 decoder = ("decoder",) if "decoder" in cell.model.roles else ()
                 for role in (*required_roles(cell.sampler, cell.conditioners), *decoder):
-                    cell.model.network(role, self.place(cell.model), self.dtype)
+                    self._network(cell, role)
                 for text in [*cell.conditions.values(), *([""] if cell.maps else [])]:
                     self._condition(cell.model, text)
             except (Exception, SystemExit) as error:
                 cell.fail(error)
                 continue
             started = time.perf_counter()
-            with self.watch.during(cell.label):
+            with self.watch.during(cell.label, cell):
                 cell.start(self.place(cell.model))
             cell.charge(time.perf_counter() - started)
 
-    def warm_up(self, cells: Sequence[Cell]) -> None:
+    def run(self, work: Generator[Pending | Y, None, Any]) -> list[Y]:
+        """Take a work to its end; all that it yields but `Pending`."""
+        return list(answered(self, work))
+
+    def warm_up(self, cells: Sequence[Cell]) -> Iterator[Pending]:
         """Load the networks and rehearse up to the first prediction, so that "time alone" does not pay for loading."""
         rehearsal = [
             Cell(
@@ -105,11 +146,12 @@ class Engine:
             )
             for c in cells
         ]
-        self.start(rehearsal)
-        while any(cell.running and cell.preview is None for cell in rehearsal):
-            self.tick(rehearsal)
-        for cell in rehearsal:
-            cell.cancel()
+        try:
+            while waiting := [c for c in rehearsal if c.unfinished and c.preview is None]:
+                yield Pending(waiting, alone=True)
+        finally:
+            for cell in rehearsal:
+                cell.cancel()
 
     def _answer(self, cells: Sequence[Cell]) -> None:
         asks = {ClassQuery: self._ask_classifier, Decoding: self._ask_decoder}
@@ -125,7 +167,7 @@ class Engine:
             return
         for cell, (answer, seconds) in zip(cells, replies, strict=True):
             started = time.perf_counter()
-            with self.watch.during(cell.label):
+            with self.watch.during(cell.label, cell):
                 cell.reply(answer)
             cell.charge(seconds + time.perf_counter() - started)
 
@@ -133,7 +175,7 @@ class Engine:
         """One prediction per cell, and the seconds it cost: the cell's share of the batch's rows."""
         started = time.perf_counter()
         model, role = cells[0].model, _query(cells[0]).role
-        network = model.network(role, self.place(model), self.dtype)
+        network = self._network(cells[0], role)
         states, times, conditions, weights, scales = [], [], [], [], []
         for cell in cells:
             query = _query(cell)
@@ -185,7 +227,7 @@ class Engine:
     def _ask_control(self, role: str, asks: Sequence[ControlAsk]) -> list[torch.Tensor]:
         """The residuals of one control network, (rows, …) each, for all that it is asked."""
         model = asks[0].cell.model
-        network: ControlNetwork = model.network(role, self.place(model), self.dtype)
+        network: ControlNetwork = self._network(asks[0].cell, role)
         states, times, conditions, maps = [], [], [], []
         for ask in asks:
             x, level = _as_the_network_sees(model, network, _query(ask.cell))
@@ -211,7 +253,7 @@ class Engine:
         started = time.perf_counter()
         queries = [query for cell in cells if isinstance(query := cell.query, ClassQuery)]
         model, role = cells[0].model, queries[0].role
-        network: Classifier = model.network(role, self.place(model), self.dtype)
+        network: Classifier = self._network(cells[0], role)
         states, times, targets, scales = [], [], [], []
         for cell, query in zip(cells, queries, strict=True):
             x, level = _as_the_network_sees(model, network, query)
@@ -233,8 +275,7 @@ class Engine:
     def _ask_decoder(self, cells: Sequence[Cell]) -> list[tuple[torch.Tensor, float]]:
         """The pictures of each cell's sample, on the CPU, and the seconds they cost."""
         started = time.perf_counter()
-        model = cells[0].model
-        decoder: Decoder = model.network("decoder", self.place(model), self.dtype)
+        decoder: Decoder = self._network(cells[0], "decoder")
         samples = [cell.query.x for cell in cells if isinstance(cell.query, Decoding)]
         pictures = decoder(torch.cat(samples))
         _wait_for(pictures.device)
@@ -249,14 +290,15 @@ class Engine:
         """The answers to all rows of x, some rows at a time; when memory runs out, without other models, then fewer."""
         outputs, first = [], 0
         while first < len(x):
-            chunk = slice(first, first + self.max_rows)
+            most = self.rows_of(model)
+            chunk = slice(first, first + most)
             started = time.perf_counter()
             short_of_memory = False
             try:
                 outputs.append(answer(chunk).to(x.dtype))
                 _wait_for(x.device)
             except (MemoryError, RuntimeError) as error:
-                last = self.max_rows == 1 and not shelf.holds_others(x.device, model)
+                last = most == 1 and not shelf.holds_others(x.device, model)
                 if not out_of_memory(error) or last:
                     raise
                 short_of_memory = True
@@ -267,16 +309,82 @@ class Engine:
                 continue
             # Only here, with the error gone, is the memory of the failed pass free again.
             if not shelf.release(x.device, keep=model):
-                self.max_rows = max(1, min(self.max_rows, len(x) - first) // 2)
+                self._rows[model] = max(1, min(most, len(x) - first) // 2)
             if x.device.type == "cuda":
                 torch.cuda.empty_cache()
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    def _network(self, cell: Cell, role: str) -> Any:
+        model = cell.model
+        return model.network(role, self.place(model), cell.dtype or self.dtype_of(model))
 
     def _condition(self, model: Model, text: str) -> Any:
         key = (model, text)
         if key not in self._conditions:
             self._conditions[key] = model.condition(text, self.place(model))
+            if len(self._conditions) > TEXTS:
+                self._conditions.popitem(last=False)
+        self._conditions.move_to_end(key)
         return self._conditions[key]
+
+
+def turns(
+    cells: Sequence[Cell],
+    cancelled: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.perf_counter,
+    alone: bool = False,
+) -> Generator[tuple[int, Cell] | Pending, None, None]:
+    """Run cells to their end; yields (index, cell) for a cell that ended, or that has a new preview to show.
+
+    In between it yields what is `Pending`, and of that, it is for the caller to have some answered.
+
+    Previews come for all cells at once, so seldom that they, and what the caller does with them, take
+    `PREVIEW_SHARE` of the time. Cancelling, or closing this generator, takes effect within one tick.
+    """
+    shown: set[int] = set()
+    seen: dict[int, torch.Tensor] = {}
+    next_preview = clock()
+    try:
+        while True:
+            if cancelled():
+                for cell in cells:
+                    if cell.unfinished:
+                        cell.cancel()
+            for i, cell in enumerate(cells):
+                if not cell.unfinished and i not in shown:
+                    shown.add(i)
+                    yield i, cell
+            unfinished = [cell for cell in cells if cell.unfinished]
+            if not unfinished:
+                return
+            yield Pending(unfinished, alone)
+            started = clock()
+            if started >= next_preview:
+                for i, cell in enumerate(cells):
+                    if cell.running and cell.preview is not None and cell.preview is not seen.get(i):
+                        seen[i] = cell.preview
+                        yield i, cell
+                spent = clock() - started
+                next_preview = clock() + max(0.1, spent / PREVIEW_SHARE)
+    finally:
+        for cell in cells:
+            if cell.unfinished:
+                cell.cancel()
+
+
+def answered(engine: Engine, work: Generator[Pending | Y, None, R]) -> Generator[Y, None, R]:
+    """A work with all that it waits for answered by an engine that nobody shares; ends with its result."""
+    with closing(work):
+        while True:
+            try:
+                turn = next(work)
+            except StopIteration as stop:
+                result: R = stop.value
+                return result
+            if isinstance(turn, Pending):
+                engine.tick(turn.cells)
+            else:
+                yield turn
 
 
 def drive(
@@ -284,40 +392,9 @@ def drive(
     cells: Sequence[Cell],
     cancelled: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.perf_counter,
-) -> Iterator[tuple[int, Cell]]:
-    """Run cells to their end; yields (index, cell) for a cell that ended, or that has a new preview to show.
-
-    Previews come for all cells at once, so seldom that they, and what the caller does with them, take
-    `PREVIEW_SHARE` of the time. Cancelling, or closing this generator, takes effect within one tick.
-    """
-    shown: set[int] = set()
-    next_preview = clock()
-    try:
-        engine.start(cells)
-        while True:
-            if cancelled():
-                for cell in cells:
-                    if cell.status in ("queued", "running"):
-                        cell.cancel()
-            ended = [i for i, c in enumerate(cells) if not c.running and i not in shown]
-            for i in ended:
-                shown.add(i)
-                yield i, cells[i]
-            running = [c for c in cells if c.running]
-            if not running:
-                return
-            engine.tick(running)
-            started = clock()
-            if started >= next_preview:
-                for i, cell in enumerate(cells):
-                    if cell.running and cell.preview is not None:
-                        yield i, cell
-                spent = clock() - started
-                next_preview = clock() + max(0.1, spent / PREVIEW_SHARE)
-    finally:
-        for cell in cells:
-            if cell.running:
-                cell.cancel()
+) -> Generator[tuple[int, Cell], None, None]:
+    """`turns` on an engine that nobody shares: yields (index, cell) for cells that ended or have a preview."""
+    yield from answered(engine, turns(cells, cancelled, clock))
 
 
 def class_gradient(

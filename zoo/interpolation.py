@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from zoo.loop import Loop
+
 MAX_FRAMES = 256
 
 
@@ -102,6 +104,7 @@ def interpolate(
     device: str = "auto",
     dtype: str = "auto",
     registry: Registry | None = None,
+    on: Loop | None = None,
 ) -> Interpolation:
     """Make the pictures between those of two seeds: spherical steps between their start noises, all in one batch.
 
@@ -114,6 +117,7 @@ def interpolate(
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: auto, fp32, bf16 or fp16, of the networks.
         registry: where names are looked up; all installed plugins by default.
+        on: a loop to run on beside others, whose device it then is.
 
     Raises:
         ValueError: a name or a parameter is not possible, or the method draws noise on the way.
@@ -130,13 +134,13 @@ def interpolate(
         raise ValueError(f"frames must be within 2 … {MAX_FRAMES}, both ends included, got {frames}")
     method = Method.parse(method) if isinstance(method, str) else method
     conditions = {PROMPT: prompt, NEGATIVE: negative}
-    engine, found, sampler, conditioners = prepare(method, model, conditions, registry, device, dtype)
+    engine, found, sampler, conditioners = prepare(method, model, conditions, registry, device, dtype, on)
     first, last = (unit_noise(seed, 0, found.shape) for seed in seeds)
     noise = np.stack([slerp(first, last, i / (frames - 1)) for i in range(frames)])
     scale = found.schedule.start_scale(sampler.levels(found.schedule)[0])
     start = torch.from_numpy(noise * scale)
     cell = Cell(found, sampler, conditioners, conditions, [seeds[0]] * frames, start_state=start)
-    samples = finish(engine, cell)
+    samples = finish(engine, cell, dtype)
     return Interpolation(
         model=model,
         prompt=prompt,

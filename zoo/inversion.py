@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from zoo.cell import Cell
+    from zoo.loop import Loop
     from zoo.model import Model
 
 MAX_ITERATIONS = 50
@@ -157,6 +158,7 @@ def invert(
     device: str = "auto",
     dtype: str = "fp32",
     registry: Registry | None = None,
+    on: Loop | None = None,
 ) -> Inversion:
     """Find the noise that DDIM turns into a picture, and turn it into a picture again.
 
@@ -172,6 +174,7 @@ def invert(
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: auto, fp32, bf16 or fp16, of the networks; the rounding of the short ones adds to the error.
         registry: where names are looked up; all installed plugins by default.
+        on: a loop to run on beside others, whose device it then is.
 
     Raises:
         OSError: the file cannot be opened.
@@ -190,7 +193,7 @@ def invert(
     if not 1 <= iterations <= MAX_ITERATIONS:
         raise ValueError(f"iterations must be within 1 … {MAX_ITERATIONS}, got {iterations}")
     conditions = {PROMPT: prompt, NEGATIVE: negative}
-    engine, found, sampler, conditioners = prepare(method, model, conditions, registry, device, dtype)
+    engine, found, sampler, conditioners = prepare(method, model, conditions, registry, device, dtype, on)
     data = image if isinstance(image, torch.Tensor) else _picture(image, found)
     if tuple(data.shape) != found.shape:
         raise ValueError(f"the data has shape {tuple(data.shape)}, {found.name} needs {found.shape}")
@@ -199,8 +202,8 @@ def invert(
     def cell(what: Sampler, start: torch.Tensor) -> Cell:
         return Cell(found, what, [Unclipped(), *conditioners], conditions, (0,), start_state=start)
 
-    latents = finish(engine, up := cell(DDIMInversion(sampler, iterations), data[None]))
-    again = finish(engine, down := cell(sampler, latents))
+    latents = finish(engine, up := cell(DDIMInversion(sampler, iterations), data[None]), dtype)
+    again = finish(engine, down := cell(sampler, latents), dtype)
     return Inversion(
         model=model,
         prompt=prompt,

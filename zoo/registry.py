@@ -126,6 +126,12 @@ class Registry:
         """The metric of this full name; raises `UnknownName`."""
         return self._find("metric", self.metrics, name)
 
+    def is_built_in(self, model: str) -> bool:
+        """Whether a model comes with the zoo."""
+        return any(
+            info.source == "built-in" and model in info.registers.get("models", ()) for info in self.plugins
+        )
+
     def note(self, names: Sequence[str], trouble: str) -> None:
         """Note with the plugins of strangers that these names belong to what went wrong while they were in use.
 

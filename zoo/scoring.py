@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from zoo.cell import Cell, Limits
-from zoo.engine import Engine, drive
+from zoo.engine import Engine, Pending, turns
 from zoo.method import Part
 from zoo.metric import Absent, Finished, Metric, NoScore, Score
 from zoo.sampler import PROMPT
 
+if TYPE_CHECKING:
+    from zoo.loop import Loop
+
 Scores = dict[str, Score | NoScore]
+
+
+class _Unsolved(BaseException):
+    """Leaves a metric that asked for a solution which is not there yet; it is asked again when it is."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
 
 
 @torch.no_grad()
 def score_cells(
     metrics: Mapping[Part, Metric | NoScore],
     cells: Mapping[int, tuple[Cell, torch.Tensor]],
-    engine: Engine,
+    engine: Engine | Loop,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[int, Scores]]:
-    """Score cells that are done, yielding (index, scores by name) of each.
+) -> Generator[tuple[int, Scores] | Pending, None, None]:
+    """Score cells that are done, yielding (index, scores by name) of each, and in between what is `Pending`.
 
     Args:
         metrics: by the line that names them; a `NoScore` stands for one that could not be made.
         cells: done, with their pictures.
-        engine: what they ran on; it solves what metrics hold them against.
+        engine: what they ran on.
         cancelled: asked after every metric; then nothing more is yielded.
     """
     solutions: dict[Any, Cell] = {}
@@ -45,22 +55,32 @@ def score_cells(
             sampler=cell.sampler,
             conditioners=cell.conditioners,
             device=engine.device,
-            solve=functools.partial(_solve, cell, engine, solutions, cancelled),
+            solve=functools.partial(_solution, cell, solutions),
         )
         scores: Scores = {}
         for part, metric in metrics.items():
-            scores.update(
-                {str(part): metric} if isinstance(metric, NoScore) else _scores(part, metric, finished)
-            )
+            if isinstance(metric, NoScore):
+                scores[str(part)] = metric
+                continue
+            while True:
+                try:
+                    scores.update(_scores(part, metric, finished, engine))
+                    break
+                except _Unsolved as unsolved:
+                    for turn in turns([unsolved.cell], cancelled):
+                        if isinstance(turn, Pending):
+                            yield turn
             if cancelled():
                 return
+            yield Pending()
         yield index, scores
 
 
-def _scores(part: Part, metric: Metric, finished: Finished) -> Scores:
+def _scores(part: Part, metric: Metric, finished: Finished, engine: Engine | Loop) -> Scores:
     """What one metric says of one cell; several scores are called name.part."""
     try:
-        found = metric.score(finished)
+        with engine.watch.during(f"the metric {part}"):
+            found = metric.score(finished)
         named = {"": found} if isinstance(found, Score) else dict(found)
         for score in named.values():
             if not isinstance(score, Score):
@@ -72,23 +92,24 @@ def _scores(part: Part, metric: Metric, finished: Finished) -> Scores:
     return {str(replace(part, name=f"{part.name}.{key}") if key else part): s for key, s in named.items()}
 
 
-def _solve(
-    cell: Cell, engine: Engine, solutions: dict[Any, Cell], cancelled: Callable[[], bool]
-) -> torch.Tensor:
-    """The fine-step solution from the cell's start noise under its conditioners, solved once for all that share it."""
+def _solution(cell: Cell, solutions: dict[Any, Cell]) -> torch.Tensor:
+    """The fine-step solution from the cell's start noise under its conditioners, solved once for all that share it.
+
+    Raises:
+        _Unsolved: it has to be solved first.
+    """
     from zoo.metrics.solution import FineSolution
 
     key = tuple((type(c), c.params.model_dump_json()) for c in cell.conditioners)
     if key not in solutions:
         conditioners = [type(c)(c.params) for c in cell.conditioners]  # afresh: some may keep a state
         limits = Limits(nfe=None)
-        fine = Cell(
+        solutions[key] = Cell(
             cell.model, FineSolution(), conditioners, cell.conditions, cell.seeds, limits, maps=cell.maps
         )
-        for _ in drive(engine, [fine], cancelled):
-            pass
-        solutions[key] = fine
     solution = solutions[key]
+    if solution.unfinished:
+        raise _Unsolved(solution)
     if solution.samples is None:
         raise RuntimeError(f"the fine-step solution is {solution.status}: {solution.error}")
     return solution.samples.cpu()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from zoo.cell import Cell
     from zoo.engine import Engine
+    from zoo.loop import Loop
     from zoo.model import Model
 
 
@@ -28,8 +29,9 @@ def prepare(
     registry: Registry | None,
     device: str,
     dtype: str,
-) -> tuple[Engine, Model, Sampler, list[Conditioner]]:
-    """What a deterministic method needs in order to run.
+    on: Loop | None = None,
+) -> tuple[Engine | Loop, Model, Sampler, list[Conditioner]]:
+    """What a deterministic method needs in order to run; `on` is a loop to run on beside others.
 
     Raises:
         ValueError: a name or a parameter that does not exist, a method that is stochastic or impossible here.
@@ -50,20 +52,23 @@ def prepare(
     check_prompts(found, conditions)
     if reason := impossible(found, sampler, conditioners, conditions):
         raise ValueError(f"{str(method)!r} is not possible on {model}: {reason}")
-    chosen = resolve_device(device)
-    return Engine(chosen, resolve_dtype(dtype, chosen, found.dtype)), found, sampler, conditioners
+    engine = on or Engine(resolve_device(device))
+    resolve_dtype(dtype, engine.device)
+    return engine, found, sampler, conditioners
 
 
-def finish(engine: Engine, cell: Cell) -> torch.Tensor:
-    """Run a cell to its end: its samples, (images, *shape).
+def finish(engine: Engine | Loop, cell: Cell, dtype: str) -> torch.Tensor:
+    """Run a cell to its end, its networks in this precision: its samples, (images, *shape).
 
     Raises:
         RuntimeError: it failed.
     """
-    from zoo.engine import drive
+    from zoo.device import resolve_dtype
+    from zoo.engine import turns
 
-    for _ in drive(engine, [cell]):
-        pass
+    if dtype != "auto":
+        cell.dtype = resolve_dtype(dtype, engine.device)
+    engine.run(turns([cell]))
     if cell.status != "done":
         raise RuntimeError(f"{type(cell.sampler).__name__} {cell.status}: {cell.error}")
     assert cell.samples is not None

@@ -157,7 +157,7 @@ def record(comparison: Comparison, model: Model, engine: Engine, registry: Regis
         },
         "model": {"name": model.name, "weights": model.fingerprint()},
         "device": str(engine.device),
-        "dtype": "fp64" if model.precision == "float64" else dtype_name(engine.dtype),
+        "dtype": "fp64" if model.precision == "float64" else dtype_name(engine.dtype_of(model)),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from zoo.cell import Cell, Limits, Status
     from zoo.engine import Engine
+    from zoo.loop import Loop
     from zoo.model import Model
 
 
@@ -106,26 +107,29 @@ def trace(
     device: str = "auto",
     limits: Limits | None = None,
     registry: Registry | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
+    on: Loop | None = None,
 ) -> list[Trajectory]:
     """Run a comparison, all its cells in one batch, and keep every state on the way.
 
-    Args and errors are those of `zoo.compare`; `cancelled` is asked at every tick.
+    Args and errors are those of `zoo.compare`; `on` is a loop to run on beside others, whose device it then is.
     """
+    import torch
+
     from zoo.cell import Limits
-    from zoo.device import resolve_device, resolve_dtype
-    from zoo.engine import Engine, drive
+    from zoo.device import resolve_device
+    from zoo.engine import Engine, turns
 
     registry = registry or default_registry()
-    chosen = resolve_device(device)
-    engine = Engine(chosen, resolve_dtype("fp32", chosen))
     planned = plan(comparison, registry, limits or Limits())
     cells = [cell for cell in planned if not isinstance(cell, str)]
     recorders = _watched(cells)
     solved = _fine_solutions(cells)
     fine = _watched(list(solved.values()))
-    for _ in drive(engine, [*cells, *solved.values()], cancelled):
-        pass
+    engine = on or Engine(resolve_device(device))
+    together = [*cells, *solved.values()]
+    for each in together:
+        each.dtype = torch.float32
+    engine.run(turns(together))
     found = []
     for method, cell in zip(comparison.cells, planned, strict=True):
         if isinstance(cell, str):
@@ -146,7 +150,7 @@ def _trajectory(
     recorder: Recorder,
     solution: Cell | None,
     fine: Mapping[Cell, Recorder],
-    engine: Engine,
+    engine: Engine | Loop,
 ) -> Trajectory:
     import torch
 
@@ -239,7 +243,7 @@ def _closed_form(model: Model, cell: Cell) -> Path | None:
     return Path(levels, torch.stack([model.solve(noise, levels[0], s, condition) for s in levels]))
 
 
-def _energy(cell: Cell, engine: Engine) -> Score | NoScore | None:
+def _energy(cell: Cell, engine: Engine | Loop) -> Score | NoScore | None:
     """Of exact models: how far the samples are from exact ones as a distribution."""
     from zoo.method import Part
     from zoo.metrics.exact import EnergyDistance
@@ -249,5 +253,6 @@ def _energy(cell: Cell, engine: Engine) -> Score | NoScore | None:
     if not isinstance(cell.model, GaussianMixture) or cell.samples is None:
         return None
     part = Part("energy_distance")
-    ((_, scores),) = score_cells({part: EnergyDistance()}, {0: (cell, cell.samples)}, engine)
+    work = score_cells({part: EnergyDistance()}, {0: (cell, cell.samples)}, engine)
+    ((_, scores),) = engine.run(work)
     return scores[str(part)]

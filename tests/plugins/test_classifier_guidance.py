@@ -324,10 +324,11 @@ def test_gradient_batches_are_halved_when_memory_runs_out():
         return brightness(x, t)
 
     line, engine = "ddim steps=3 | classifier_guidance target=dark", make_engine()
-    (cell,) = finish(make_cell(ClassifiedPixels(small_memory), line, range(5)), engine=engine)
+    model = ClassifiedPixels(small_memory)
+    (cell,) = finish(make_cell(model, line, range(5)), engine=engine)
     assert cell.status == "done", cell.traceback
     torch.testing.assert_close(cell.samples, sample(ClassifiedPixels(brightness), line, range(5)))
-    assert engine.max_rows == 2
+    assert engine.rows_of(model) == 2
 
 
 def dislikes_599(x, t):
@@ -379,7 +380,8 @@ def test_a_classifier_of_wrong_output_shape_is_named():
 def test_warming_up_asks_every_network():
     model = ClassifiedPixels(brightness)
     cell = make_cell(model, "ddim steps=2 | classifier_guidance target=dark", SEEDS)
-    make_engine().warm_up([cell])
+    engine = make_engine()
+    engine.run(engine.warm_up([cell]))
     assert len(model.classifier.calls) == len(model.calls) == 1
     assert (cell.status, dict(cell.nfe)) == ("queued", {})
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from zoo.ui import exports, running
 from zoo.ui.calls import calls
 from zoo.ui.running import Runner
 from zoo.ui.shelf import DAYS, Shelf
+from zoo.ui.words import received, say, sent
 from zoo.watchdog import Watch
 
 ASK = {"model": "gaussian", "prompt": "dawn", "seeds": "0..1"}
@@ -93,6 +96,18 @@ def test_a_run_tells_what_became_of_every_cell(call):
     assert json.loads(json.dumps(seen)) == seen
 
 
+def test_a_run_right_after_the_start_says_what_it_waits_for(call, runner, monkeypatch):
+    imported, ready = threading.Event(), runner.ready
+    monkeypatch.setattr(runner, "ready", lambda: imported.wait(300) and ready())
+    run = begin(call, "ddim steps=2")
+    deadline = time.monotonic() + 300
+    while call["look_at"]({"id": run["id"]})["status"] != sent(say("run.getting_ready")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    imported.set()
+    assert ended(call, run)["cells"]["0"]["status"] == "done"
+
+
 def test_only_what_is_new_is_sent(call):
     run = begin(call, "ddim steps=2")
     seen = ended(call, run)
@@ -105,7 +120,7 @@ def test_one_cell_is_run_again_and_the_others_stay(call, runner):
     run = begin(call, "ddim steps=2", "odd/failing")
     before = ended(call, run)["cells"]
     asked = {"id": run["id"], "cell": 0}
-    assert "Only who began" in call["retry_cell"]({**asked, "key": "wrong"})["error"]
+    assert "Only who began" in received(call["retry_cell"]({**asked, "key": "wrong"})["error"])
     assert call["retry_cell"]({**asked, "key": run["key"]}) == {}
     after = ended(call, run)["cells"]
     assert after["0"]["images"] == before["0"]["images"], "the same noise, the same pictures"
@@ -133,15 +148,69 @@ def test_a_run_at_which_nobody_looks_is_given_up(call, runner, monkeypatch):
     assert found.results[0].status == "cancelled"
 
 
+def status(call: dict[str, Any], run: dict[str, Any]) -> tuple[str, str]:
+    seen = call["look_at"]({"id": run["id"]})
+    return seen["state"], seen["status"]
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_comparisons_of_several_people_are_at_work_at_once(call):
+    long = begin(call, "odd/slow steps=900")
+    wait_until(lambda: status(call, long)[0] == "running")
+    short = begin(call, "ddim steps=3", "odd/failing")
+    cells = ended(call, short)["cells"]
+    assert [cell["status"] for cell in cells.values()] == ["done", "failed"]
+    assert status(call, long)[0] == "running"
+    call["stop_run"]({"id": long["id"], "key": long["key"]})
+    assert ended(call, long)["cells"]["0"]["status"] == "cancelled"
+
+
+def test_the_queue_is_bounded_and_says_how_long(call, runner, monkeypatch):
+    monkeypatch.setattr(running, "TOGETHER", 1)
+    monkeypatch.setattr(running, "MOST_WAITING", 2)
+    runner._costs.extend([2.0, 4.0])
+    first = begin(call, "odd/slow steps=900")
+    wait_until(lambda: status(call, first)[0] == "running")
+    second, third = begin(call, "ddim steps=2"), begin(call, "ddim steps=2")
+    told = "Waiting: 1 at work, {} before this one, about {} s …"
+    wait_until(lambda: runner.find(second["id"]).status == told.format(0, 3))
+    wait_until(lambda: runner.find(third["id"]).status == told.format(1, 6))
+    refused = call["start_run"]({**ASK, "cards": [{"line": "ddim steps=2"}]})
+    told = "The queue is full: 1 at work, 2 waiting, about 9 s. Try again later."
+    assert received(refused["error"]) == told
+    call["stop_run"]({"id": third["id"], "key": third["key"]})
+    assert ended(call, third)["cells"]["0"]["status"] == "cancelled", "it need not wait for that"
+    call["stop_run"]({"id": first["id"], "key": first["key"]})
+    assert ended(call, second)["cells"]["0"]["status"] == "done"
+
+
+def test_of_large_comparisons_one_is_at_work_and_small_ones_pass_by(call, monkeypatch):
+    monkeypatch.setattr(running, "LARGE", 3)
+    first = begin(call, "odd/slow steps=900", seeds="0..3")
+    wait_until(lambda: status(call, first)[0] == "running")
+    second = begin(call, "ddim steps=2", seeds="0..3")
+    small = begin(call, "ddim steps=2")
+    assert ended(call, small)["cells"]["0"]["status"] == "done"
+    assert status(call, second)[0] == "waiting"
+    call["stop_run"]({"id": first["id"], "key": first["key"]})
+    assert ended(call, second)["cells"]["0"]["status"] == "done"
+
+
 def test_a_method_that_does_not_come_back_is_left_and_named(call, registry, monkeypatch):
     monkeypatch.setattr(running, "Watch", lambda: Watch(0.3))
     monkeypatch.setattr(running, "GIVE_UP_SECONDS", 0.3)
-    run = begin(call, "ddim steps=2", "slow/held", "ddim steps=900")
+    run = begin(call, "ddim steps=2", "slow/held", "ddim steps=9")
     seen = ended(call, run)
     assert seen["cells"]["1"]["status"] == "failed"
     assert "without asking a network" in seen["cells"]["1"]["error"]
-    assert "slow/held" in seen["problem"]
-    assert seen["cells"]["2"]["status"] == "cancelled"
+    assert "slow/held" in received(seen["problem"])
+    assert seen["cells"]["2"]["status"] == "done", "the others go on without it"
     (plugin,) = [plugin for plugin in registry.plugins if plugin.name == "slow"]
     assert plugin.error
     time.sleep(4)  # until it has come back, and nothing more is drawn
@@ -170,7 +239,7 @@ def test_the_way_is_kept_in_a_few_frames(call):
     assert way["frames"][0]["nfe"] == 1
     assert way["frames"][-1]["nfe"] == way["steps"] == 100
     assert way["x0"].startswith("data:image/png;base64,")
-    assert "not kept" in call["cell_way"]({"id": run["id"], "cell": 5})["error"]
+    assert "not kept" in received(call["cell_way"]({"id": run["id"], "cell": 5})["error"])
 
 
 def test_files_hold_the_comparison(call, runner):

@@ -1,57 +1,77 @@
-"""The page's public API: `compare`, under the same rules as the page."""
+"""The page's public API, under the same rules as the page; with --mcp the same functions are an assistant's tools."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, TypedDict, cast, get_type_hints
 
 import gradio as gr
 
-from zoo.comparison import CellResult, ComparisonResult, compare
+from zoo.comparison import CellResult, Comparison, ComparisonResult
 from zoo.registry import Registry
+from zoo.ui import explain
 from zoo.ui.request import comparison_from, limits_for, sentence, uploaded
-from zoo.ui.running import Runner
+from zoo.ui.running import AT_ONCE, Runner
 
 log = logging.getLogger(__name__)
 
+MODEL: str = Comparison.model_fields["model"].default
+
+
+class Answer(TypedDict):
+    """What results.json holds, what was compared, and all its pictures in one, as a data URI."""
+
+    timing: str
+    notices: list[str]
+    cells: list[dict[str, Any]]
+    seeds: list[int]
+    comparison: dict[str, Any]
+    sheet: str
+
 
 def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
-    """Register the endpoint; to be called inside a Blocks context."""
+    """Register the endpoints; to be called inside a Blocks context."""
 
-    def compare_(
-        model: str,
-        prompt: str,
-        negative: str,
-        seeds: str,
+    # Gradio reads names, types and docstrings: each argument's description must be one line.
+    def compare(
         methods: list[str],
+        model: str = MODEL,
+        prompt: str = "",
+        negative: str = "",
+        seeds: str = "0",
         alone: bool = False,
         metrics: list[str] | None = None,
         pictures: dict[str, str] | None = None,
-    ) -> dict[str, Any]:
-        """Compare sampling methods on one model and prompt, from the same noise.
+    ) -> Answer:
+        """Compare diffusion sampling methods on one model and prompt, all from the same start noise.
+
+        Every cell of the answer is a method, with its pictures (one a seed), its network evaluations (NFE) and its
+        seconds; one that fails, or that the model cannot run (N/A), says why and stops no other.
 
         Args:
-            model: a model's name, such as "tinyworld".
+            methods: one line each, a sampler, then conditioners: "ddim steps=20", "ddpm steps=50 | cfg scale=3".
+            model: a model's name, as list_methods tells them.
             prompt: what to draw; "" is unconditional.
             negative: what classifier-free guidance leads away from.
             seeds: one picture each: "7", "0..3" or "1,5,8".
-            methods: one line each, such as "ddim steps=20 | cfg scale=3".
-            alone: time each method alone, after a warm-up.
-            metrics: what scores the cells once all are done, such as "prompt_accuracy".
+            alone: time each method alone, after a warm-up; else seconds are shares of the fused batches.
+            metrics: what scores the cells once all are done, such as "prompt_accuracy", as list_methods tells them.
             pictures: data URIs by the names that methods call them, as "… | controlnet annotator=canny image=NAME".
 
         Returns:
-            What results.json holds, with `seeds`, `comparison` and the pictures of each cell as data URIs.
+            What results.json holds, with `seeds`, `comparison` and the `sheet` of all pictures, as a PNG.
+            Over HTTP the sheet is a data URI, and so are the `images` of each cell.
         """
         try:
             lines, known = uploaded(methods, pictures or {}, registry)
             comparison = comparison_from(
                 model, prompt, negative, seeds, lines, registry, alone, metrics or (), known
             )
-            runner.ready()
-            limits = limits_for(comparison, registry)
-            with runner.turn:
-                result = compare(comparison, device=runner.device, limits=limits, registry=registry)
+            loop = runner.loop
+            from zoo.prepared import prepare
+
+            prepared = prepare(comparison, registry, limits_for(comparison, registry))
+            result = loop.join(prepared.run(loop.engine)).result()
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from None
         except Exception as error:  # such as a plugin's own
@@ -61,15 +81,38 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             ) from None
         return as_data(result)
 
-    gr.api(
-        compare_,
-        api_name="compare",
-        concurrency_limit=1,
-        concurrency_id=concurrency_id,
-    )
+    def list_methods() -> explain.Offered:
+        """List what can be compared: samplers, conditioners, models and metrics, each with name, title and summary.
+
+        A method is one line: a sampler with its parameters, then conditioners, "ddim steps=20 | cfg scale=3".
+
+        Returns:
+            Lists called `samplers`, `conditioners`, `models` and `metrics`.
+        """
+        return explain.offered(registry)
+
+    def explain_method(method: str) -> explain.Explanation:
+        """Explain a sampling method, part by part: its equation, paper, cost, use, parameters and source code.
+
+        Args:
+            method: a method's line, "ddim steps=20 | cfg scale=3", or the name of a sampler or conditioner.
+
+        Returns:
+            `line`, `title` and `parts`; a part's `equation` is LaTeX, and its `parameters` have defaults and bounds.
+        """
+        try:
+            return explain.explanation(str(method), registry)
+        except ValueError as error:
+            raise gr.Error(sentence(error), print_exception=False) from None
+
+    for function in (compare, list_methods, explain_method):
+        function.__annotations__ = get_type_hints(function)  # gradio reads what is returned as it stands here
+    gr.api(compare, api_name="compare", concurrency_limit=AT_ONCE, concurrency_id=concurrency_id)
+    gr.api(list_methods, api_name="list_methods")
+    gr.api(explain_method, api_name="explain_method")
 
 
-def as_data(result: ComparisonResult) -> dict[str, Any]:
+def as_data(result: ComparisonResult) -> Answer:
     """A result as JSON, pictures included; tracebacks, which name the server's folders, stay on the server."""
     data = result.to_dict()
     for cell, entry in zip(result.cells, data["cells"], strict=True):
@@ -77,7 +120,15 @@ def as_data(result: ComparisonResult) -> dict[str, Any]:
         entry.pop("traceback", None)
     data["seeds"] = list(result.comparison.seeds)
     data["comparison"] = result.comparison.model_dump(mode="json")
-    return data
+    data["sheet"] = _sheet(result)
+    return cast(Answer, data)
+
+
+def _sheet(result: ComparisonResult) -> str:
+    from zoo.sheet import data_uri, draw_sheet
+    from zoo.store import png
+
+    return data_uri(png(draw_sheet(result), result.comparison))
 
 
 def _uris(cell: CellResult) -> list[str]:

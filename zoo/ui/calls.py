@@ -126,7 +126,7 @@ def calls(registry: Registry, runner: Runner) -> list[Call]:
         asked = Asked.model_validate(data)
         if asked.model not in registry.models:
             raise ValueError(f"There is no model {asked.model!r}.")
-        runner.ready()
+        runner.ready(networks=not registry.is_built_in(asked.model))  # ours are built without their networks
         return facts(asked.model, registry)
 
     return [

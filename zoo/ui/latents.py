@@ -14,7 +14,7 @@ from zoo.registry import Registry
 from zoo.ui import cards
 from zoo.ui.language import label
 from zoo.ui.request import check_method, comparison_from, limits_for, sentence
-from zoo.ui.running import Runner
+from zoo.ui.running import AT_ONCE, Runner
 from zoo.ui.words import element, marks, say, sent
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None
             model=MODEL,
             prompt=prompt,
             method=method,
-            device=runner.device,
+            on=runner.loop,
             registry=registry,
         )
         said = {"n": count, "first": int(first), "last": int(last), "prompt": prompt}
@@ -157,7 +157,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
                 prompt=prompt,
                 method=f"ddim steps={int(steps)}",
                 iterations=int(iterations),
-                device=runner.device,
+                on=runner.loop,
                 registry=registry,
             )
         )
@@ -251,7 +251,7 @@ def _answered(work: Callable[..., Any], runner: Runner) -> Callable[..., tuple[A
 
 def _queued(concurrency_id: str) -> dict[str, Any]:
     return {
-        "concurrency_limit": 1,
+        "concurrency_limit": AT_ONCE,
         "concurrency_id": concurrency_id,
         "show_progress": "minimal",
         "api_visibility": "private",

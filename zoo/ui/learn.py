@@ -16,7 +16,7 @@ from zoo.ui import forward
 from zoo.ui.language import label
 from zoo.ui.maths import MATHS
 from zoo.ui.running import Runner
-from zoo.ui.words import ENGLISH, element, say
+from zoo.ui.words import ENGLISH, say
 
 CSS = (Path(__file__).parent / "learn.css").read_text(encoding="utf-8")
 
@@ -28,7 +28,7 @@ def tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             gr.Markdown(label("learn.methods_intro"), latex_delimiters=MATHS, elem_classes="zoo-intro")
             with gr.Column(elem_classes="zoo-lessons"):
                 for lesson in lessons(registry):
-                    gr.Markdown(card(lesson), latex_delimiters=MATHS, elem_classes="zoo-lesson")
+                    gr.Markdown(I18nData(_key(lesson)), latex_delimiters=MATHS, elem_classes="zoo-lesson")
         forward.tab(runner, concurrency_id)
         with gr.Tab(label("learn.algorithms"), id="learn-algorithms"):
             gr.Markdown(label("learn.algorithms_intro"), latex_delimiters=MATHS, elem_classes="zoo-intro")
@@ -41,49 +41,58 @@ def tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             gr.Markdown(I18nData("table.symbols"), latex_delimiters=MATHS, elem_classes="zoo-symbols")
 
 
-def tables(language: str) -> dict[str, str]:
-    """The algorithms and the symbols as Markdown in a language, under the keys by which the tab names them."""
-    made = {f"table.{algorithm.name}": algorithm_table(algorithm, language) for algorithm in ALGORITHMS}
+def tables(registry: Registry, language: str) -> dict[str, str]:
+    """The lessons, algorithms and symbols as Markdown in a language, under the keys by which the tab names them."""
+    made = {_key(lesson): card(lesson, language) for lesson in lessons(registry)}
+    made |= {f"table.{algorithm.name}": algorithm_table(algorithm, language) for algorithm in ALGORITHMS}
     return made | {"table.symbols": symbol_table(language)}
 
 
-def card(lesson: Lesson) -> str:
+def _key(lesson: Lesson) -> str:
+    return f"lesson.{lesson.kind}.{lesson.names[0]}"
+
+
+def card(lesson: Lesson, language: str = ENGLISH) -> str:
     """One method's lesson as Markdown; whatever a plugin wrote is escaped."""
-    name = lesson.names[0] if len(lesson.names) == 1 else f"{lesson.names[0].partition('/')[0]}/…"
-    title = lesson.title
+
+    def words(key: str, **values: object) -> str:
+        return say(key, language, **values)
+
+    name, title = lesson.names[0], lesson.title
     if len(lesson.names) > 1:
-        title = say(f"learn.family_{lesson.kind}", name=name.removesuffix("/…"), n=len(lesson.names))
+        family = name.partition("/")[0]
+        name, title = f"{family}/…", words(f"learn.family_{lesson.kind}", name=family, n=len(lesson.names))
     parts = [
-        f'<div class="zoo-lesson-head">{element(title, "h3")}<code>{html.escape(name)}</code> '
-        f"{element(say(f'learn.{lesson.kind}'), 'small')}</div>",
+        f'<div class="zoo-lesson-head"><h3>{html.escape(title)}</h3><code>{html.escape(name)}</code> '
+        f"<small>{words(f'learn.{lesson.kind}')}</small></div>",
         f"<p>{html.escape(lesson.summary)}</p>",
     ]
     if lesson.equation:
         parts.append(f'<div class="zoo-equation">$${html.escape(lesson.equation)}$$</div>')
-    facts = [(say("learn.cost"), lesson.cost), (say("learn.when"), lesson.when)]
-    rows = "".join(f"{element(name, 'dt')}<dd>{html.escape(text)}</dd>" for name, text in facts if text)
+    facts = [(words("learn.cost"), lesson.cost), (words("learn.when"), lesson.when)]
+    rows = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts if text)
     if lesson.paper:
         number = html.escape(lesson.paper, quote=True)
         rows += (
-            f"{element(say('learn.paper'), 'dt')}"
-            f'<dd><a href="https://arxiv.org/abs/{number}" target="_blank" rel="noopener">arXiv:{number}</a></dd>'
+            f'<dt>{words("learn.paper")}</dt><dd><a href="https://arxiv.org/abs/{number}" target="_blank" '
+            f'rel="noopener">arXiv:{number}</a></dd>'
         )
     parts.append(f"<dl>{rows}</dl>")
     markdown = "".join(parts)
     if len(lesson.names) > 1:
         listed = " ".join(f"<code>{html.escape(name)}</code>" for name in lesson.names)
-        summary = element(say("learn.all_names", n=len(lesson.names)), "summary")
-        markdown += f'<details>{summary}<p class="zoo-names">{listed}</p></details>'
-    return markdown + _source(lesson)
+        summary = words("learn.all_names", n=len(lesson.names))
+        markdown += f'<details><summary>{summary}</summary><p class="zoo-names">{listed}</p></details>'
+    return markdown + _source(lesson, language)
 
 
-def _source(lesson: Lesson) -> str:
+def _source(lesson: Lesson, language: str) -> str:
     if lesson.source is None:
-        return f"<p>{element(say('learn.no_source'), 'small')}</p>"
-    where = element(say("learn.where", file=lesson.source.file, line=lesson.source.first), "small")
+        return f"<p><small>{say('learn.no_source', language)}</small></p>"
+    where = say("learn.where", language, file=lesson.source.file, line=lesson.source.first)
     # A blank line on either side of the fence makes Markdown of it again within the HTML.
     return (
-        f"<details><summary>{element(say('learn.source'))} {where}</summary>\n\n"
+        f"<details><summary>{say('learn.source', language)} <small>{html.escape(where)}</small></summary>\n\n"
         f"```python\n{lesson.source.text}\n```\n\n</details>"
     )
 

@@ -16,7 +16,7 @@ from zoo.registry import Registry
 from zoo.ui import cards, latents, methods
 from zoo.ui.language import label
 from zoo.ui.request import comparison_from, limits_for, sentence
-from zoo.ui.running import Runner
+from zoo.ui.running import AT_ONCE, Runner
 from zoo.ui.words import element, marks, say, sent
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
 
     inputs = [lines, plain, guided, seeds]
     running: dict[str, Any] = {
-        "concurrency_limit": 1,
+        "concurrency_limit": AT_ONCE,
         "concurrency_id": concurrency_id,
         "show_progress": "hidden",
         "trigger_mode": "always_last",
@@ -188,7 +188,7 @@ def payload(
             continue
         cells = tuple(comparison.cells[i] for i in mine)
         part = comparison.model_copy(update={"cells": cells, "prompt": prompt})
-        traced = trace(part, device=runner.device, limits=limits, registry=registry)
+        traced = trace(part, on=runner.loop, limits=limits, registry=registry)
         found.update({i: (trajectory, prompt) for i, trajectory in zip(mine, traced, strict=True)})
     model: Any = load_model(MODEL, registry)
     return {

@@ -14,7 +14,7 @@ from zoo.ui.running import Runner
 from zoo.ui.words import element, say
 
 ACCELERATOR = "accelerator"
-"""Events of this concurrency id share the device, and so run one after the other."""
+"""Events of this concurrency id run on the loop that owns the device, a few at a time."""
 
 
 def build(registry: Registry, runner: Runner) -> gr.Blocks:
@@ -40,6 +40,7 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
         learn.tab(registry, runner, ACCELERATOR)
         with gr.Tab(language.label("site.plugins"), id="plugins"):
             plugins = gr.HTML(plugins_tab.table(registry))
+            gr.HTML(plugins_tab.guide())
         api.add(registry, runner, ACCELERATOR)
         # At each visit, since what fails in use is noted.
         blocks.load(

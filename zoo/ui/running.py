@@ -1,29 +1,28 @@
-"""Runs comparisons for the page: one after the other, cancellable, every cell on disk the moment it has ended."""
+"""Runs comparisons for the page: together on one device, cancellable, every cell on disk the moment it has ended."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from zoo.comparison import CellResult, Comparison, stream
+from zoo.comparison import CellResult, Comparison
 from zoo.planning import load_model
 from zoo.registry import Registry
 from zoo.ui import methods
-from zoo.ui.background import in_background
 from zoo.ui.request import limits_for, sentence
 from zoo.ui.runs import Run, new_run
 from zoo.ui.shelf import Shelf
 from zoo.ui.words import say
-from zoo.watchdog import Watch, explanation
+from zoo.watchdog import GIVE_UP_SECONDS, Stuck, Watch, explanation
 
 if TYPE_CHECKING:
     from zoo.comparison import Event
+    from zoo.loop import Loop
     from zoo.store import Store
 
 log = logging.getLogger(__name__)
@@ -31,8 +30,17 @@ log = logging.getLogger(__name__)
 AWAY_SECONDS = 180.0
 """A comparison at which nobody has looked for this long is cancelled."""
 
+TOGETHER = 16
+"""Most comparisons that are at work at a time; the next ones wait."""
+
+LARGE = 512
+"""Of comparisons with more pictures than this, one is at work at a time, for their memory; small ones pass by."""
+
 MOST_WAITING = 16
 """Of more comparisons in the queue than this, the next is refused."""
+
+AT_ONCE = 4
+"""Most requests of the API and of the other tabs that are at work at a time."""
 
 IN_MEMORY = 24
 """Of more runs than this, those looked at longest ago are on disk only."""
@@ -44,32 +52,42 @@ FRAMES = 24
 PAUSE = 0.08
 """Seconds between two looks at what the engine did."""
 
-GIVE_UP_SECONDS = 60.0
-"""How long the page waits for a method that computes without asking anything."""
-
-
-class Stuck(Exception):
-    """A method does not come back; the message names it."""
-
 
 class Busy(ValueError):
     """Too many comparisons wait already."""
 
 
 class Runner:
-    """Runs comparisons on one device, in the order in which they were asked for."""
+    """Runs comparisons on one device, whose loop they share; each has a thread that keeps what comes of it."""
 
     def __init__(self, registry: Registry, device: str = "auto", shelf: Shelf | None = None) -> None:
         self.registry, self.device = registry, device
         self.shelf = shelf or Shelf()
-        self.turn = threading.Lock()
-        """Held by whatever uses the device."""
+        self._loop: Loop | None = None
         self._runs: OrderedDict[str, Run] = OrderedDict()
-        self._jobs: queue.Queue[tuple[Run, list[int]]] = queue.Queue()
-        self._imports = threading.Lock()
+        self._torch, self._imports = threading.Lock(), threading.Lock()
+        self._is_ready = False
         self._lock = threading.Lock()
+        self._room = threading.Condition()
         self._waiting: list[Run] = []
-        threading.Thread(target=self._work, name="comparisons", daemon=True).start()
+        self._working: list[Run] = []
+        self._costs: deque[float] = deque(maxlen=MOST_WAITING)
+
+    @property
+    def loop(self) -> Loop:
+        """What owns the device; made when it is first needed, since that needs torch.
+
+        Raises:
+            ValueError: there is no such device here.
+        """
+        self.ready()
+        with self._imports:
+            if self._loop is None:
+                from zoo.device import resolve_device
+                from zoo.loop import Loop
+
+                self._loop = Loop(resolve_device(self.device), Watch(), GIVE_UP_SECONDS)
+            return self._loop
 
     def warm_up(self, model: str) -> None:
         """Import what the first comparison needs and load the model, so that its first preview comes sooner."""
@@ -85,12 +103,20 @@ class Runner:
         except Exception:  # the comparison itself will say it better
             log.debug("could not warm up", exc_info=True)
 
-    def ready(self) -> None:
-        """Import the heavy libraries, one thread at a time: they mind being imported by several at once."""
-        with self._imports:
+    def ready(self, networks: bool = True) -> None:
+        """Import the heavy libraries, one thread at a time: they mind being imported by several at once.
+
+        Args:
+            networks: those that networks need too, which take three times as long as torch.
+        """
+        with self._torch:
             import torch  # noqa: F401
+        if not networks:
+            return
+        with self._imports:
             from diffusers import UNet2DConditionModel  # noqa: F401
             from transformers import CLIPTextModel, PreTrainedTokenizerFast  # noqa: F401
+        self._is_ready = True
 
     def start(self, comparison: Comparison, blocks: Sequence[dict[str, object]]) -> Run:
         """Put a comparison in the queue.
@@ -153,17 +179,16 @@ class Runner:
         self._enqueue(run, indices)
 
     def _check_room(self) -> None:
-        with self._lock:
+        with self._room:
             if len(self._waiting) >= MOST_WAITING:
-                raise Busy(say("run.busy", most=MOST_WAITING))
+                raise Busy(self._told("run.busy", ends=len(self._waiting) + 1, waiting=len(self._waiting)))
 
     def _enqueue(self, run: Run, indices: list[int]) -> None:
         run.seen = time.monotonic()
-        with self._lock:
-            ahead = len(self._waiting)
+        run.say("waiting", say("run.starting"))
+        with self._room:
             self._waiting.append(run)
-        run.say("waiting", say("run.waiting", ahead=ahead) if ahead else say("run.starting"))
-        self._jobs.put((run, indices))
+        threading.Thread(target=self._work, args=(run, indices), name="comparison", daemon=True).start()
 
     def _remember(self, run: Run) -> Run:
         with self._lock:
@@ -175,25 +200,50 @@ class Runner:
                 del self._runs[name]
         return run
 
-    def _work(self) -> None:
-        while True:
-            run, indices = self._jobs.get()
-            try:
-                with self.turn:
-                    self._run(run, indices)
-            finally:
-                with self._lock:
-                    self._waiting.remove(run)
+    def _work(self, run: Run, indices: list[int]) -> None:
+        self._wait(run)
+        try:
+            self._run(run, indices)
+        finally:
+            with self._room:
+                self._working.remove(run)
+                if cost := sum(run.results[index].seconds for index in indices):
+                    self._costs.append(cost)
+                self._room.notify_all()
+
+    def _wait(self, run: Run) -> None:
+        """Until there is room for it, or nobody wants it any more; meanwhile it says how long that may take."""
+        with self._room:
+            while run is not self._next() and not self._given_up(run):
+                ahead = self._waiting.index(run)
+                said = self._told("run.waiting", ends=ahead + 1, ahead=ahead)
+                if said != run.status:
+                    run.say("waiting", said)
+                self._room.wait(1.0)
+            self._waiting.remove(run)
+            self._working.append(run)
+            self._room.notify_all()
+
+    def _next(self) -> Run | None:
+        """Which of those that wait may begin now, if any."""
+        if len(self._working) >= TOGETHER:
+            return None
+        full = any(map(_is_large, self._working))
+        return next((run for run in self._waiting if not (full and _is_large(run))), None)
+
+    def _told(self, key: str, ends: int, **values: int) -> str:
+        """What is said under a key; with the time after which so many will have ended, if the latest tell it."""
+        seconds = ends * sum(self._costs) / max(1, len(self._costs))
+        about = {"seconds": f"{seconds:.0f}"} if seconds >= 1 else {}
+        return say(f"{key}_about" if about else key, working=len(self._working), **values, **about)
 
     def _run(self, run: Run, indices: list[int]) -> None:
         """Bring these cells to their ends; an error ends them, and leaves finished cells as they are."""
         started = time.perf_counter()
         try:
-            if not self._given_up(run):
-                self._cells(run, indices)
-            problem = ""
+            problem = "" if self._given_up(run) else self._cells(run, indices)
         except Stuck as error:
-            problem = sentence(error)
+            problem = say("run.advice", what=str(error))
         except ValueError as error:
             problem = sentence(error)
         except Exception as error:
@@ -221,26 +271,23 @@ class Runner:
     def _given_up(self, run: Run) -> bool:
         return run.stop.is_set() or time.monotonic() - run.seen > AWAY_SECONDS
 
-    def _cells(self, run: Run, indices: list[int]) -> None:
+    def _cells(self, run: Run, indices: list[int]) -> str:
+        """Run these cells beside everybody else's; what of them had to be given up, as a problem."""
+        run.say("running", say("run.loading" if self._is_ready else "run.getting_ready"))
+        loop = self.loop
+        from zoo.prepared import prepare
+
         run.say("running", say("run.loading"))
-        self.ready()
         cells = tuple(run.comparison.cells[index] for index in indices)
         part = run.comparison.model_copy(update={"cells": cells})
-        limits = limits_for(part, self.registry)
-        model = load_model(part.model, self.registry)
+        prepared = prepare(part, self.registry, limits_for(part, self.registry))
+        model = prepared.model
         run.notices = tuple(dict.fromkeys([*model.notices(part.prompt), *model.notices(part.negative)]))
         gone = threading.Event()  # set when nobody waits any more
-        watch = Watch()
-        events = stream(
-            part,
-            device=self.device,
-            limits=limits,
-            registry=self.registry,
-            cancelled=lambda: self._given_up(run) or gone.is_set(),
-            watch=watch,
-            frames=FRAMES,
+        member = loop.join(
+            prepared.run(loop.engine, lambda: self._given_up(run) or gone.is_set(), frames=FRAMES)
         )
-        looks = in_background(events, pause=PAUSE, quiet=1.0)
+        looks = member.looks(PAUSE)
         ended: set[int] = set()
         try:
             while True:
@@ -249,7 +296,7 @@ class Runner:
                 except StopIteration as stop:
                     record = stop.value.comparison.record
                     run.comparison = run.comparison.model_copy(update={"record": record})
-                    return
+                    return say("run.advice", what=member.trouble) if member.trouble else ""
                 latest = {event.cell: event for event in seen}
                 for event in seen:
                     if event.kind != "progress":
@@ -261,27 +308,15 @@ class Runner:
                 status = say("run.ended", ended=len(ended), cells=len(cells))
                 if scoring:
                     status = say("run.scoring")
-                if stuck := watch.stuck():
-                    status = say("run.stuck", what=explanation(*stuck))
-                    if self._given_up(run) or stuck[1] > GIVE_UP_SECONDS:
-                        self._leave(run, indices, *stuck)
+                if stuck := loop.watch.stuck():
+                    mine = member.owns(stuck)
+                    key = "run.stuck" if mine else "run.stuck_elsewhere"
+                    status = say(key, what=explanation(stuck), seconds=f"{loop.give_up:.0f}")
+                    if mine and self._given_up(run):
+                        loop.leave(stuck)
                 run.say("running", status)
         finally:
             gone.set()
-
-    def _leave(self, run: Run, indices: list[int], what: str, seconds: float) -> None:
-        """Stop waiting for a method that does not come back: it has failed, and the others are cancelled.
-
-        Raises:
-            Stuck: always.
-        """
-        trouble = explanation(what, seconds)
-        for index in indices:
-            method = run.comparison.cells[index]
-            if run.results[index].status in ("queued", "running") and str(method) == what:
-                run.note(index, CellResult(what, "failed", error=trouble))
-                self.registry.note(method.names, trouble)
-        raise Stuck(say("run.advice", what=trouble))
 
     def _noted(self, run: Run, index: int, event: Event) -> None:
         """Keep what a cell has come to, and then tell it."""
@@ -298,3 +333,7 @@ class Runner:
             self.shelf.write(run)
         except OSError:  # such as a full disk: the page still shows what there is
             log.warning("the run %s could not be written", run.id, exc_info=True)
+
+
+def _is_large(run: Run) -> bool:
+    return len(run.results) * len(run.comparison.seeds) > LARGE

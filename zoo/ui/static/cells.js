@@ -20,7 +20,7 @@ function buildCell(index, seeds, corner) {
   view.fill = h("i");
   // What control networks got comes with the first news; its place is kept from the beginning.
   view.maps = h("div", { class: "zoo-maps", hidden: !/\bimage=[0-9a-f]{16}/.test(current.cells[index].line) });
-  view.bar = h("div", { class: "zoo-bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": "" }, view.fill);
+  view.bar = h("div", { class: "zoo-bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": current.cells[index].title }, view.fill);
   view.state = h("span", { class: "zoo-state" });
   view.nfe = h("span", { class: "zoo-nfe" });
   view.time = h("span", { class: "zoo-time" });

@@ -1,5 +1,6 @@
 // The whole: the question on top, methods beside it, cells and what reads them in the place that is left.
 
+const FORM = "zoo-form"; // kept for as long as the tab is open
 const methods = buildCards();
 const side = h("button", { type: "button", id: "side", class: "z-tool", "aria-expanded": true, onclick: toggleSide }, icon("side"), h("span", {}, t("hide_form")));
 
@@ -37,8 +38,6 @@ async function begin() {
   root.dataset.ready = "true";
   modelChosen();
 }
-
-const FORM = "zoo-form";
 
 /** The form, as it was when another language was chosen. */
 function keptForm() {

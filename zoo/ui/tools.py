@@ -1,0 +1,57 @@
+"""The page's endpoints as an assistant's tools, by the Model Context Protocol (MCP): `python app.py --mcp`."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from typing import Any
+
+import gradio.mcp
+
+MISSING = (
+    "--mcp and ZOO_MCP need the package mcp, which is not installed: pip install 'mcp>=1.21,<2', "
+    "or pip install 'sampler-zoo[mcp]'"
+)
+
+PNG = "data:image/png;base64,"
+
+
+def missing() -> str:
+    """What to install first; "" if nothing."""
+    return "" if importlib.util.find_spec("mcp") else MISSING
+
+
+def enable() -> None:
+    """Make every page that is launched with `mcp_server=True` answer as `Tools` does."""
+    gradio.mcp.GradioMCPServer = Tools
+
+
+class Tools(gradio.mcp.GradioMCPServer):  # type: ignore[misc]
+    """Gradio's server of the public endpoints, but for its answers: it would write them as Python does.
+
+    Here they are JSON. The sheet of a comparison comes as a picture, and the pictures in its cells are left out, since
+    an assistant reads data URIs letter by letter.
+    """
+
+    def postprocess_output_data(self, data: Any, root_url: str) -> list[Any]:
+        """The content of a tool's answer: text, and a picture if there is one."""
+        content: list[Any] = []
+        for output in data:
+            facts, picture = readable(output)
+            text = json.dumps(facts, ensure_ascii=False)
+            content.append(self.types.TextContent(type="text", text=text))
+            if picture:
+                content.append(self.types.ImageContent(type="image", data=picture, mimeType="image/png"))
+        return content
+
+
+def readable(output: Any) -> tuple[Any, str]:
+    """An endpoint's answer without its pictures, and the sheet as base64, "" if there is none."""
+    if not isinstance(output, dict) or "sheet" not in output:
+        return output, ""
+    facts = {name: value for name, value in output.items() if name not in ("sheet", "cells")}
+    facts["cells"] = [
+        {name: value for name, value in cell.items() if name not in ("images", "maps")}
+        for cell in output["cells"]
+    ]
+    return facts, output["sheet"].removeprefix(PNG)
