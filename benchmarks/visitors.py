@@ -180,6 +180,7 @@ class Visitor:
                 return
             if until(request):
                 return
+            request.said = f"no end within {self.patience:g} s; last said: {received(news['status'])}"
             time.sleep(LOOK_SECONDS)
 
     def compare(self) -> None:
