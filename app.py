@@ -16,7 +16,14 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build the page and serve it until interrupted."""
+    from zoo.ui import login
+
     arguments = _parser().parse_args(argv)
+    try:
+        logins = login.from_environment()
+    except ValueError as error:
+        print(f"app.py: {error}", file=sys.stderr)
+        return 2
     arguments.port = arguments.port or _free_port(arguments.host)
     problem = _taken(arguments.host, arguments.port)
     if problem:
@@ -24,17 +31,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
     from zoo.registry import Registry
-    from zoo.ui import page, style
+    from zoo.ui import gate, page, style
     from zoo.ui.running import Runner
 
-    if not _own_machine(arguments.host):
-        os.environ.setdefault("ZOO_HOSTED", "1")  # a safety checker that a model carries is kept
+    if not login.is_own(arguments.host):
+        # Strangers may look: errors are told without folders, and a safety checker that a model carries is kept.
+        os.environ.setdefault("ZOO_HOSTED", "1")
     registry = Registry(arguments.plugins_dir, safe_mode=arguments.safe_mode, models=arguments.models)
     for plugin in registry.plugins:
         if plugin.error:
             print(f"app.py: plugin {plugin.name} is {plugin.state}: {plugin.error}", file=sys.stderr)
     runner = Runner(registry, arguments.device)
-    blocks = page.build(registry, runner)
+    try:
+        blocks = page.build(registry, runner)
+    except ValueError as error:
+        print(f"app.py: {error}", file=sys.stderr)
+        return 2
     _, url, _ = blocks.launch(
         server_name=arguments.host,
         server_port=arguments.port,
@@ -42,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         css=style.CSS,
         prevent_thread_lock=True,
         quiet=True,
+        auth=logins or None,
+        app_kwargs={"middleware": gate.MIDDLEWARE},
         share=False,
         show_error=False,
         strict_cors=True,
@@ -53,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         footer_links=["api"],
     )
     print(f"The sampler zoo is at {url}", flush=True)
+    if notice := login.notice(arguments.host, bool(logins)):
+        print(f"app.py: {notice}", file=sys.stderr, flush=True)
     if registry.models:
         first = next(iter(registry.models))
         threading.Thread(target=runner.warm_up, args=(first,), daemon=True, name="warm-up").start()
@@ -82,10 +98,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--safe-mode", action="store_true", help="built-in plugins only")
     return parser
-
-
-def _own_machine(host: str) -> bool:
-    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def _free_port(host: str) -> int:

@@ -12,6 +12,8 @@ import gradio as gr
 
 from zoo.registry import Registry
 from zoo.ui import cards
+from zoo.ui.disclosure import unexpected
+from zoo.ui.gate import Upload
 from zoo.ui.request import check_method, comparison_from, limits_for, sentence
 from zoo.ui.running import Runner
 from zoo.ui.words import BACK, BETWEEN
@@ -64,9 +66,15 @@ def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None
                     apply_default_css=False,
                 )
 
-    def interpolated(prompt: str, first: float, last: float, frames: float, method: str) -> dict[str, Any]:
+    def interpolated(
+        prompt: str, first: float | None, last: float | None, frames: float, method: str
+    ) -> dict[str, Any]:
         from zoo.latent import interpolate
 
+        if first is None or last is None:
+            raise ValueError(
+                f"{BETWEEN['first']} and {BETWEEN['last']}: both need a whole number, such as 3 and 8."
+            )
         count = int(frames)
         check_method(method, registry)
         limits_for(comparison_from(MODEL, prompt, "", f"0..{count - 1}", [method], registry), registry)
@@ -136,6 +144,8 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
         from zoo.latent import invert
         from zoo.planning import load_model
 
+        method = f"ddim steps={int(steps)}"
+        comparison_from(MODEL, prompt, "", "0", [method], registry)  # for what it says of the text
         model = load_model(MODEL, registry)
         if picture is None:
             from PIL import Image
@@ -151,7 +161,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
                 data,
                 model=MODEL,
                 prompt=prompt,
-                method=f"ddim steps={int(steps)}",
+                method=method,
                 iterations=int(iterations),
                 device=runner.device,
                 registry=registry,
@@ -168,7 +178,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
 
 def upload(label: str, elem_id: str) -> gr.Image:
     """A place for a picture, which arrives as a file just as it was sent: `load_picture` knows how to read it."""
-    return gr.Image(
+    return Upload(
         label=label,
         type="filepath",
         image_mode=None,
@@ -237,7 +247,7 @@ def _answered(work: Callable[..., Any], runner: Runner) -> Callable[..., tuple[A
             return gr.skip(), cards.problem(sentence(error))
         except Exception as error:  # a plugin's own code may have run
             log.exception("a request of the page ended with an error")
-            return gr.skip(), cards.problem(f"{type(error).__name__}: {error}")
+            return gr.skip(), cards.problem(unexpected(error))
 
     return answer
 

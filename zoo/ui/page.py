@@ -10,6 +10,8 @@ from zoo.registry import Registry
 from zoo.ui import api, front, learn, moves, plugins_tab
 from zoo.ui.calls import calls
 from zoo.ui.catalogue import catalogue
+from zoo.ui.gate import Page
+from zoo.ui.people import People
 from zoo.ui.running import Runner
 from zoo.ui.strings import PAGE
 
@@ -18,8 +20,13 @@ ACCELERATOR = "accelerator"
 
 
 def build(registry: Registry, runner: Runner) -> gr.Blocks:
-    """The whole page, not yet launched."""
-    with gr.Blocks(
+    """The whole page, not yet launched.
+
+    Raises:
+        ValueError: a setting in the environment cannot be read.
+    """
+    people = People()
+    with Page(
         title=PAGE["title"], analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True
     ) as blocks:
         gr.HTML(f"<h1>{PAGE['title']}</h1><p>{PAGE['tagline']}</p>", elem_id="zoo-head")
@@ -30,14 +37,14 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
                 js_on_load=front.script(),
                 apply_default_css=False,
                 elem_id="zoo-compare",
-                server_functions=calls(registry, runner),
+                server_functions=calls(registry, runner, people),
                 catalogue=json.dumps(catalogue(registry)),
             )
         moves.tab(registry, runner, ACCELERATOR)
         learn.tab(registry, runner, ACCELERATOR)
         with gr.Tab("Plugins", id="plugins"):
             plugins = gr.HTML(plugins_tab.table(registry))
-        api.add(registry, runner, ACCELERATOR)
+        api.add(registry, runner, people)
         # At each visit, since what fails in use is noted.
         blocks.load(
             lambda: plugins_tab.table(registry),

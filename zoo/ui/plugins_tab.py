@@ -6,6 +6,7 @@ import html
 
 from zoo.discovery import PluginInfo
 from zoo.registry import Registry
+from zoo.ui import disclosure
 
 
 def table(registry: Registry) -> str:
@@ -22,18 +23,18 @@ def _row(info: PluginInfo) -> str:
         f"{html.escape(kind)}: {', '.join(f'<code>{html.escape(name)}</code>' for name in names)}"
         for kind, names in info.registers.items()
     )
+    location = html.escape(disclosure.visible(info.location))
     cells = (
         f"<td><b>{html.escape(info.name)}</b></td>"
         f'<td><span class="zoo-plugin-state" data-state="{info.state}">{info.state}</span></td>'
         f"<td>{html.escape(info.version)}</td>"
-        f"<td>{info.source}<br><small>{html.escape(info.location)}</small></td><td>{registers or '–'}</td>"
+        f"<td>{info.source}<br><small>{location}</small></td><td>{registers or '–'}</td>"
     )
     row = f"<tr>{cells}</tr>"
     if info.error:
         details = ""
-        if info.traceback:
-            details = (
-                f"<details><summary>Traceback</summary><pre>{html.escape(info.traceback)}</pre></details>"
-            )
-        row += f'<tr class="zoo-plugin-error"><td colspan="5">{html.escape(info.error)}{details}</td></tr>'
+        if traceback := disclosure.traceback(info.traceback):
+            details = f"<details><summary>Traceback</summary><pre>{html.escape(traceback)}</pre></details>"
+        error = html.escape(disclosure.visible(info.error))
+        row += f'<tr class="zoo-plugin-error"><td colspan="5">{error}{details}</td></tr>'
     return row
