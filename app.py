@@ -77,8 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # A Space must be reached from outside; otherwise the page is this machine's own.
-    host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
+    # A Space must be reached from outside (hence S104); otherwise the page is this machine's own.
+    everywhere = "0.0.0.0"  # noqa: S104
+    host = os.environ.get("GRADIO_SERVER_NAME") or (everywhere if "SPACE_ID" in os.environ else "127.0.0.1")
     port = int(os.environ.get("GRADIO_SERVER_PORT", "7860"))
     parser = argparse.ArgumentParser(description="Serve the sampler zoo's page.")
     parser.add_argument("--host", default=host, help="address to listen on (default: %(default)s)")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.machinery
 import itertools
 import json
 import math
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from zoo import Absent, Comparison, Finished, Metric, NoScore, Score, compare, s
 from zoo.cli import main
 from zoo.data.tinyworld import PHRASES, caption, draw_attributes, named
 from zoo.method import Method, Part
+from zoo.metrics import pretrained
 from zoo.metrics.distances import energy_distance, frechet_distance, kernel_distance, precision_recall
 from zoo.metrics.exact import EnergyDistance, ExactError
 from zoo.metrics.intervals import mean_interval, pairs_interval, student, wilson
@@ -595,9 +598,14 @@ def test_fid_hands_real_and_drawn_pictures_to_torchmetrics(tmp_path, monkeypatch
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     weights = tmp_path / "hub" / "checkpoints" / INCEPTION.rpartition("/")[2]
     weights.parent.mkdir(parents=True)
-    weights.touch()
+    weights.write_bytes(b"Inception")
     model = load_model("gaussian", default_registry())
-    score = FID().score(finished(model, images=torch.full((2049, 3, 16, 16), -1.0), prompt="dusk"))
+    digest = hashlib.sha256(b"Inception").hexdigest()
+    real_and_drawn = finished(model, images=torch.full((2049, 3, 16, 16), -1.0), prompt="dusk")
+    with pytest.raises(Absent, match=r"it was published: its SHA-256 is not 6726825d"):
+        FID().score(real_and_drawn)
+    monkeypatch.setattr(pretrained, "WEIGHTS", replace(pretrained.WEIGHTS, sha256=digest[:8]))
+    score = FID().score(real_and_drawn)
     mean = float((model.pictures(model.draw(2049, 0, 2)).mean() + 1) / 2)
     assert score.value == pytest.approx(mean**2, rel=0.02)
     assert score.better == "lower"

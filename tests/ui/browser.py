@@ -58,22 +58,24 @@ def chromium() -> Iterator[Any]:
 
 @dataclass
 class Server:
-    """A running page."""
+    """A running page, and the folder that is its own."""
 
     url: str
     log: Path
+    folder: Path
 
 
 @contextmanager
-def page_server(*arguments: str) -> Iterator[Server]:
-    """`python app.py` on a free port, as a person starts it."""
+def page_server(*arguments: str, **variables: str) -> Iterator[Server]:
+    """`python app.py` on a free port, as a person starts it, with these environment variables."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"
         environment = {
             **os.environ,
-            "GRADIO_TEMP_DIR": folder,
+            "GRADIO_TEMP_DIR": str(Path(folder) / "uploads"),
             "ZOO_RUNS_DIR": str(Path(folder) / "runs"),
             "PYTHONUNBUFFERED": "1",
+            **variables,
         }
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -84,7 +86,7 @@ def page_server(*arguments: str) -> Iterator[Server]:
                 env=environment,
             )
         try:
-            yield Server(_url(process, log), log)
+            yield Server(_url(process, log), log, Path(folder))
         finally:
             process.terminate()
             killer = threading.Timer(20, process.kill)

@@ -108,7 +108,8 @@ def answer(asked: Called, registry: Registry, runner: Runner) -> ComparisonResul
 
 def as_data(result: ComparisonResult) -> dict[str, Any]:
     """A result as JSON, pictures included; tracebacks, which name the server's folders, stay on the server."""
-    data = replace(result, cells=tuple(map(disclosure.result, result.cells))).to_dict()
+    cells = tuple(map(disclosure.result, result.cells))
+    data = replace(result, cells=cells, notices=tuple(map(disclosure.visible, result.notices))).to_dict()
     for cell, entry in zip(result.cells, data["cells"], strict=True):
         entry["images"] = _uris(cell)
         entry.pop("traceback", None)

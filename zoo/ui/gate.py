@@ -82,18 +82,13 @@ class Page(gr.Blocks):  # type: ignore[misc]
         return await super().preprocess_data(block_fn, inputs, *arguments, **named)
 
 
-class Upload(gr.Image):  # type: ignore[misc]
-    """A picture as the file that was sent: gradio's own would try all of Pillow's decoders on it."""
-
-    is_template = True  # the browser knows it as its parent
-
-    def preprocess(self, payload: Any) -> Any:
-        """The path of the file; None if there is none."""
-        if payload is None:
-            return None
-        if payload.url and payload.url.startswith("data:"):
-            raise gr.Error("A picture is uploaded first, then named by its path.", print_exception=False)
-        return payload.path
+def as_sent(payload: Any) -> Any:
+    """An uploaded picture's path, for a `gr.Image` to preprocess with: its own tries all of Pillow's decoders on it."""
+    if payload is None:
+        return None
+    if payload.url and payload.url.startswith("data:"):
+        raise gr.Error("A picture is uploaded first, then named by its path.", print_exception=False)
+    return payload.path
 
 
 def _names_an_address(value: Any) -> bool:

@@ -13,7 +13,7 @@ import gradio as gr
 from zoo.registry import Registry
 from zoo.ui import cards
 from zoo.ui.disclosure import unexpected
-from zoo.ui.gate import Upload
+from zoo.ui.gate import as_sent
 from zoo.ui.request import check_method, comparison_from, limits_for, sentence
 from zoo.ui.running import Runner
 from zoo.ui.words import BACK, BETWEEN
@@ -178,7 +178,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
 
 def upload(label: str, elem_id: str) -> gr.Image:
     """A place for a picture, which arrives as a file just as it was sent: `load_picture` knows how to read it."""
-    return Upload(
+    picture = gr.Image(
         label=label,
         type="filepath",
         image_mode=None,
@@ -189,6 +189,8 @@ def upload(label: str, elem_id: str) -> gr.Image:
         elem_id=elem_id,
         elem_classes="zoo-upload",
     )
+    picture.preprocess = as_sent
+    return picture
 
 
 def uploaded_picture(path: str, height: int, width: int) -> torch.Tensor:

@@ -79,7 +79,8 @@ class Run:
     @property
     def result(self) -> ComparisonResult:
         """What there is of it, as the store writes it."""
-        return ComparisonResult(self.comparison, tuple(self.results), self.notices)
+        notices = tuple(map(disclosure.visible, self.notices))
+        return ComparisonResult(self.comparison, tuple(self.results), notices)
 
     def say(self, state: State, status: str, problem: str = "") -> None:
         """Note how the whole is doing."""
@@ -105,7 +106,7 @@ class Run:
                 "state": self.state,
                 "status": self.status,
                 "problem": self.problem,
-                "notices": [disclosure.visible(notice) for notice in self.notices],
+                "notices": list(self.result.notices),
                 "noise": self.noise,
                 "seconds": round(self.seconds, 2),
                 "cells": {
