@@ -30,8 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"app.py: {problem}", file=sys.stderr)
         return 2
 
+    from starlette.middleware import Middleware
+
     from zoo.registry import Registry
-    from zoo.ui import gate, page, style
+    from zoo.ui import gate, language, learn, page, style
     from zoo.ui.running import Runner
 
     if not login.is_own(arguments.host):
@@ -52,10 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         server_port=arguments.port,
         theme=style.theme(),
         css=style.CSS,
+        i18n=language.translations(learn.tables),
+        app_kwargs={"middleware": [*gate.MIDDLEWARE, Middleware(language.ChoosesLanguage)]},
         prevent_thread_lock=True,
         quiet=True,
         auth=logins or None,
-        app_kwargs={"middleware": gate.MIDDLEWARE},
         share=False,
         show_error=False,
         strict_cors=True,

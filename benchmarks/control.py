@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +28,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from zoo.cell import Cell
+from zoo.claims.control import WORLD, as_bytes, draw, edge_finder, f1_within_a_pixel, marked, other_caption
 from zoo.data.maps import SEGMENT_COLOURS, TRUTHS, segmentation_map
-from zoo.data.tinyworld import COLOURS, SCENES, Sample, TinyWorld, caption
+from zoo.data.tinyworld import Sample, TinyWorld, caption
 from zoo.device import resolve_device, resolve_dtype
-from zoo.engine import Engine, drive
-from zoo.method import Method
+from zoo.engine import Engine
 from zoo.metrics.features import load_features
 from zoo.metrics.intervals import mean_interval, wilson
 from zoo.model import Model
-from zoo.pictures import admit
-from zoo.planning import control_maps, load_model, make_annotator, resolve
+from zoo.planning import load_model
 from zoo.registry import default_registry
-from zoo.sampler import NEGATIVE, PROMPT
 
-SEED, READERS_SEED = 30_001, 30_002
-"""The worlds of the maps, and of the pictures that the readers learn from."""
+READERS_SEED = 30_002
+"""The world of the pictures that the readers learn from."""
 
 JOINTS = tuple(TinyWorld(0, maps=True, kind="person")[0].maps.keypoints)  # type: ignore[union-attr]
 CLASSES = np.array(list(SEGMENT_COLOURS.values()))
@@ -81,15 +76,20 @@ def main() -> None:
 def measure(model: Model, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Agreement with the maps of one ControlNet, by what was drawn: [value, low, high] each."""
     fixed = TRUTHS[name][1] if name in TRUTHS else {}
-    world = TinyWorld(SEED, model.shape[-1], maps=True, **fixed)
+    world = TinyWorld(WORLD, model.shape[-1], maps=True, **fixed)
     samples = [world[i] for i in range(arguments.pictures)]
-    prompts = {"own": [], "other": []}
-    for i, sample in enumerate(samples):
-        rng = np.random.default_rng([SEED, i])
-        scene = rng.choice([s for s in SCENES if s != sample.attributes.scene])
-        colour = rng.choice([c for c in COLOURS if c != sample.attributes.colour])
-        prompts["own"].append(caption(sample.attributes))
-        prompts["other"].append(caption(replace(sample.attributes, scene=str(scene), colour=str(colour))))
+    prompts = {
+        "own": [caption(sample.attributes) for sample in samples],
+        "other": [other_caption(sample, i) for i, sample in enumerate(samples)],
+    }
+    registry = default_registry()
+    device = resolve_device(arguments.device)
+    engine = Engine(device, resolve_dtype("auto", device))
+    if name in TRUTHS:
+        maps = [TRUTHS[name][0](sample) for sample in samples]
+    else:
+        annotate = edge_finder(model, name, registry)
+        maps = [annotate(sample.image) for sample in samples]
     control = f"controlnet annotator={name} image={{}} map=true scale={arguments.scale:g}"
     agreement = _agreement(model, name, samples, arguments)
     pixels = np.stack([sample.image for sample in samples])
@@ -98,34 +98,11 @@ def measure(model: Model, name: str, arguments: argparse.Namespace) -> dict[str,
     for whose, texts in prompts.items():
         for how in ("without", "with"):
             line = f"ddim steps={arguments.steps}" + (f" | {control}" if how == "with" else "")
-            drawn = draw(model, line, texts, [_map(model, name, s) for s in samples], arguments)
+            batches = draw(model, line, texts, maps, registry, engine)
+            drawn = torch.cat(list(tqdm(batches, desc=line, unit=" batches", disable=arguments.json)))
             row = report[f"{how} control, {whose} caption"] = {"agreement": _interval(agreement(drawn))}
             row["colour and scene"] = _obeyed(drawn, texts)
     return report
-
-
-def draw(
-    model: Model, line: str, prompts: list[str], maps: list[np.ndarray], arguments: argparse.Namespace
-) -> torch.Tensor:
-    """One picture a prompt and map, all in one running batch; number i starts from seed i."""
-    registry = default_registry()
-    device = resolve_device(arguments.device)
-    engine = Engine(device, resolve_dtype("auto", device))
-    cells = []
-    for i, (prompt, pixels) in enumerate(zip(prompts, maps, strict=True)):
-        name, png = admit(Image.fromarray(pixels))
-        sampler, conditioners = resolve(Method.parse(line.format(name)), registry)
-        ready = control_maps(model, conditioners, {name: png}, registry)
-        cells.append(Cell(model, sampler, conditioners, {PROMPT: prompt, NEGATIVE: ""}, [i], maps=ready))
-    progress = tqdm(total=len(cells), desc=line, disable=arguments.json)
-    for first in range(0, len(cells), engine.max_rows):
-        for _, cell in drive(engine, cells[first : first + engine.max_rows]):
-            progress.update(cell.status == "done")
-    progress.close()
-    failed = [cell.traceback for cell in cells if cell.samples is None]
-    if failed:
-        raise SystemExit(failed[0])
-    return torch.cat([model.pictures(cell.samples) for cell in cells if cell.samples is not None])
 
 
 class Reader(nn.Module):
@@ -178,15 +155,6 @@ def reader(name: str, arguments: argparse.Namespace) -> Reader:
     return network.eval()
 
 
-def f1_within_a_pixel(marked: np.ndarray, wanted: np.ndarray) -> float:
-    """F1 of two masks (H, W) bool, a pixel counting as met where the other is marked at most one pixel away."""
-    if not marked.any() or not wanted.any():
-        return float(marked.any() == wanted.any())
-    precision = (marked & _grown(wanted)).sum() / marked.sum()
-    recall = (wanted & _grown(marked)).sum() / wanted.sum()
-    return float(2 * precision * recall / max(precision + recall, 1e-9))
-
-
 def mean_iou(found: torch.Tensor, wanted: torch.Tensor) -> float:
     """Intersection over union of two label maps (H, W), the mean over the labels that either has."""
     labels = torch.cat([found, wanted]).unique().tolist()
@@ -200,14 +168,10 @@ def mean_iou(found: torch.Tensor, wanted: torch.Tensor) -> float:
 def _agreement(model: Model, name: str, samples: list[Sample], arguments: argparse.Namespace) -> Any:
     """A function from pictures (n, 3, H, W) to how well each agrees with its map."""
     if name not in TRUTHS:
-        annotator = make_annotator(model.control(f"control/{name}").annotator, default_registry())
-
-        def edges(image: np.ndarray) -> np.ndarray:
-            return annotator.annotate(np.ascontiguousarray(image))[..., 0] > 127
-
-        wanted = [edges(sample.image) for sample in samples]
+        annotate = edge_finder(model, name, default_registry())
+        wanted = [marked(annotate(sample.image)) for sample in samples]
         return lambda drawn: torch.tensor(
-            [f1_within_a_pixel(edges(i), w) for i, w in zip(_uint8(drawn), wanted, strict=True)]
+            [f1_within_a_pixel(marked(annotate(i)), w) for i, w in zip(as_bytes(drawn), wanted, strict=True)]
         )
     read = reader(name, arguments)
     if name == "segmentation":
@@ -222,13 +186,6 @@ def _agreement(model: Model, name: str, samples: list[Sample], arguments: argpar
         return (apart * inside).sum(1) / inside.sum(1).clamp(min=1)
 
     return distances
-
-
-def _map(model: Model, name: str, sample: Sample) -> np.ndarray:
-    if name in TRUTHS:
-        return TRUTHS[name][0](sample)
-    annotator = make_annotator(model.control(f"control/{name}").annotator, default_registry())
-    return annotator.annotate(sample.image)
 
 
 def _obeyed(drawn: torch.Tensor, texts: list[str]) -> list[float]:
@@ -266,19 +223,6 @@ def _expected(planes: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def _read(network: Reader, drawn: torch.Tensor) -> torch.Tensor:
     return torch.cat([network(batch) for batch in drawn.split(100)])
-
-
-def _uint8(drawn: torch.Tensor) -> np.ndarray:
-    pixels: np.ndarray = ((drawn + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    return pixels
-
-
-def _grown(mask: np.ndarray) -> np.ndarray:
-    padded = np.pad(mask, 1)
-    height, width = mask.shape
-    parts = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
-    grown: np.ndarray = np.logical_or.reduce(parts)
-    return grown
 
 
 def _block(before: int, after: int) -> nn.Module:

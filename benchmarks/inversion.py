@@ -18,7 +18,7 @@ from zoo.cell import Cell
 from zoo.data import TinyWorld
 from zoo.device import resolve_device
 from zoo.engine import Engine, drive
-from zoo.latent import DDIMInversion, Unclipped
+from zoo.inversion import DDIMInversion, Unclipped
 from zoo.method import Method
 from zoo.planning import load_model, resolve
 from zoo.registry import default_registry

@@ -27,7 +27,12 @@ def test_a_built_in_is_checked_by_name_with_a_setting(capsys):
         ([], "name what to check"),
         (["no_such_plugin"], "there is no plugin and no module 'no_such_plugin'; installed are models, ddpm"),
         (["no/such/file.py"], "there is no file"),
-        (["zoo.method"], "contributes nothing: it has none of the hooks register_samplers"),
+        (["no.such.module"], "there is no plugin and no module 'no.such.module'; installed are models, ddpm"),
+        (["cfg"], "there is no plugin and no module 'cfg'; did you mean 'classifier_free_guidance'?"),
+        (["sampler-zoo-ddim"], "did you mean 'ddim'?"),
+        (["ddim/ddim"], "did you mean 'ddim'?"),
+        (["."], ". is a folder: name one .py file of it; or if it is a package, install it first"),
+        (["zoo.method"], "zoo.method: it offers nothing: no function is marked @hookimpl"),
         (["ddim", "--method", "dimm steps=3"], "there is no 'dimm'; there are ddim"),
         (["ddim", "--method", "ddim steps=0"], "steps: Input should be greater than or equal to 1"),
         (["--explain", "order"], "there is no check 'order'; there are import_is_light"),
@@ -42,10 +47,46 @@ def test_wrong_input_to_check_is_explained(arguments, message, capsys):
     assert message in printed.err
 
 
-def test_a_file_that_cannot_be_imported_is_explained(tmp_path, capsys):
-    (tmp_path / "odd.py").write_text("ZOO_API = 1\nraise SystemExit('no')\n")
+HOOK = "ZOO_API = 1\nfrom zoo import SamplerSpec, hookimpl\n@hookimpl\ndef register_samplers():\n    "
+TWICE = "return [SamplerSpec('a', object, title=t) for t in ('A', 'B')]"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("ZOO_API = 1\nraise SystemExit('no')", "odd.py cannot be imported: SystemExit: no (odd.py, line 2)"),
+        ("ZOO_API = 1\nraise ValueError('no')", "odd.py cannot be imported: ValueError: no (odd.py, line 2)"),
+        ("ZOO_API = 1\n\ndef broken(:", "cannot be imported: SyntaxError: invalid syntax (odd.py, line 3)"),
+        ("x = 1", "odd.py: it does not say which plugin interface it is for: add the line `ZOO_API = 1`"),
+        (HOOK + "raise KeyError('no')", "odd: register_samplers raised KeyError: 'no' (odd.py, line 5)"),
+        (HOOK + "return None", "odd: register_samplers must return a list of SamplerSpec, but returned None"),
+        (HOOK + "return ['a']", "must return a list of SamplerSpec, but one entry is of type str"),
+        (HOOK + "return []", "odd contributes nothing: its hooks return empty lists"),
+        (HOOK + TWICE, "odd: register_samplers returns 'a' twice"),
+        (HOOK.replace("@hookimpl", "") + TWICE, "odd: register_samplers lacks @hookimpl"),
+        (HOOK.replace("samplers", "sampelrs") + TWICE, "did you mean register_samplers?"),
+        (HOOK.replace("samplers()", "samplers(x)") + TWICE, "definition: register_samplers(x)"),
+    ],
+)
+def test_a_file_that_the_registry_would_refuse_is_refused_with_the_reason(source, message, tmp_path, capsys):
+    (tmp_path / "odd.py").write_text(source + "\n")
     assert main(["check", str(tmp_path / "odd.py")]) == 2
-    assert "odd cannot be imported: SystemExit: no" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+
+
+def test_a_file_whose_name_cannot_be_a_plugin_s_is_refused(tmp_path, capsys):
+    (tmp_path / "my plugin.py").write_text(HOOK + TWICE)
+    assert main(["check", str(tmp_path / "my plugin.py")]) == 2
+    assert "'my plugin' cannot be a plugin's name" in capsys.readouterr().err
+
+
+def test_what_cannot_be_loaded_is_told_once(tmp_path, capsys):
+    (tmp_path / "odd.py").write_text(HOOK + "return [SamplerSpec('a', 'no_such_module:A', title='A')]")
+    assert main(["check", str(tmp_path / "odd.py")]) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("No module named 'no_such_module'") == 1
+    assert "more: implementation_loads failed" in printed
+    assert printed.splitlines()[-1].endswith(": 1 failed")
 
 
 def test_a_check_is_explained(capsys):

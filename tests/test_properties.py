@@ -36,6 +36,7 @@ from zoo.ui.request import Asked, Called, check_method, comparison_from, limits_
 from zoo.ui.running import Runner
 from zoo.ui.runs import new_run
 from zoo.ui.shelf import Shelf
+from zoo.ui.words import received
 
 settings.register_profile(
     "quick",
@@ -257,8 +258,9 @@ def test_every_question_of_the_page_is_answered_in_json(asked_of, data, form):
     assert isinstance(answer, dict)
     json.dumps(answer)
     if "error" in answer:
-        assert answer["error"].strip(), f"{name} refused {form!r} without a word"
-        assert not re.match(r"\w+Error: ", answer["error"]), f"{name} {form!r}: {answer['error']}"
+        said = received(answer["error"])
+        assert said.strip(), f"{name} refused {form!r} without a word"
+        assert not re.match(r"\w+Error: ", said), f"{name} {form!r}: {said}"
 
 
 @given(
@@ -271,7 +273,7 @@ def test_what_the_form_asks_is_begun_or_refused_in_words(asked_of, model, lines,
     cards = [{"line": line} for line in lines]
     answer = asked_of["start_run"]({"model": model, "cards": cards, "seeds": seeds, "metrics": metrics})
     if "error" in answer:
-        assert not re.match(r"\w+Error: ", answer["error"]), f"{cards}: {answer['error']}"
+        assert not re.match(r"\w+Error: ", received(answer["error"])), f"{cards}: {answer['error']}"
     else:
         assert answer["state"] == "waiting"
 

@@ -21,8 +21,9 @@ from zoo.hookspecs import (
     hookimpl,
 )
 from zoo.hub import HubFile, Unavailable, UrlFile
+from zoo.interpolation import Interpolation, interpolate
+from zoo.inversion import Inversion, invert
 from zoo.karras import KarrasSampler
-from zoo.latent import Interpolation, Inversion, interpolate, invert
 from zoo.method import Method
 from zoo.metric import Absent, Finished, Metric, NoScore, Score
 from zoo.model import Model

@@ -9,7 +9,6 @@ against malice: a plugin is code that runs with all of the user's rights.
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import sys
 import time
@@ -21,9 +20,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
-import pluggy
-
-from zoo import hookspecs
 from zoo.discovery import (
     CrashedPlugin,
     IncompatiblePlugin,
@@ -33,11 +29,10 @@ from zoo.discovery import (
     drop_ins,
     entry_points,
 )
+from zoo.hooks import check_hooks, check_name, checked, plugin_manager
 from zoo.hookspecs import (
     HEAVY,
     HOOKS,
-    NAME,
-    PROJECT,
     AnnotatorSpec,
     ConditionerSpec,
     MetricSpec,
@@ -89,8 +84,7 @@ class Registry:
         self._strict = os.environ.get("ZOO_STRICT", "") not in ("", "0")
         self._disabled, self._allowed = _names("ZOO_DISABLE"), _names("ZOO_PLUGINS")
         self._crashed = set() if safe_mode else crashed()
-        self._manager = pluggy.PluginManager(PROJECT)
-        self._manager.add_hookspecs(hookspecs)
+        self._manager = plugin_manager()
 
         for candidate in built_ins():
             self._admit(*candidate)
@@ -181,13 +175,13 @@ class Registry:
         if info.state != "loaded":
             return
         with self._guarded(info):
-            _check_hooks(plugin, self._manager)
+            check_hooks(plugin, self._manager)
         taken: list[str] = []
         for hook, kind in HOOKS.items():
             for implementation in getattr(self._manager.hook, hook).get_hookimpls():
                 if implementation.plugin is plugin:
                     with self._guarded(info):
-                        specs = _checked(implementation.function(), hook, kind, info.source)
+                        specs = checked(implementation.function(), hook, kind, info.source == "built-in")
                         taken += self._register(info, hook.removeprefix("register_"), specs)
         if taken:
             self._report_collision(info, taken)
@@ -225,11 +219,7 @@ class Registry:
                 f"importing it imports {', '.join(heavy)}, which makes every start slow: import that inside the "
                 "function that needs it"
             )
-        if not NAME.fullmatch(info.name):
-            raise PluginError(
-                f"{info.name!r} cannot be a plugin's name: "
-                "that is letters and digits, with _ . + - after the first"
-            )
+        check_name(info.name)
         info.version = info.version or str(getattr(plugin, "__version__", ""))
         if self._manager.is_registered(plugin):
             raise PluginError(f"it is the same object as the plugin {self._manager.get_name(plugin)}")
@@ -269,54 +259,3 @@ def default_registry() -> Registry:
 def _names(variable: str) -> set[str]:
     """The names that an environment variable lists."""
     return {name.strip() for name in os.environ.get(variable, "").split(",")} - {""}
-
-
-def _check_hooks(plugin: object, manager: pluggy.PluginManager) -> None:
-    """Find the functions that were meant as hooks, and are not."""
-    problems = []
-    implemented = 0
-    for name in dir(plugin):
-        options = manager.parse_hookimpl_opts(plugin, name)
-        if options is not None:
-            hook = options["specname"] or name
-            if hook in HOOKS:
-                implemented += 1
-            elif not options["optionalhook"]:
-                problems.append(_unknown_hook(hook))
-        elif name.startswith("register_") and _is_own_function(plugin, name):
-            problems.append(f"{name} lacks @hookimpl" if name in HOOKS else _unknown_hook(name))
-    if not implemented and not problems:
-        problems.append(f"it offers nothing: no function is marked @hookimpl and called {', '.join(HOOKS)}")
-    if problems:
-        raise PluginError("\n".join(problems))
-
-
-def _unknown_hook(name: str) -> str:
-    close = get_close_matches(name, HOOKS, n=1)
-    suggestion = f"did you mean {close[0]}?" if close else f"there are {', '.join(HOOKS)}"
-    return f"unknown hook {name}; {suggestion}"
-
-
-def _is_own_function(plugin: object, name: str) -> bool:
-    """Not one that the plugin imported, such as a library's `register_something`."""
-    function = inspect.getattr_static(plugin, name)
-    return inspect.isfunction(function) and function.__module__ == getattr(plugin, "__name__", None)
-
-
-def _checked(returned: object, hook: str, kind: type[Spec], source: str) -> list[Spec]:
-    """What a hook returned, if it is what the hook should return; a built-in may name a family, as in family/name."""
-    expected = f"{hook} must return a list of {kind.__name__}"
-    if not isinstance(returned, list | tuple):
-        raise PluginError(f"{expected}, but returned {_described(returned)}")
-    for spec in returned:
-        if not isinstance(spec, kind):
-            raise PluginError(f"{expected}, but one entry is {_described(spec)}")
-        if "/" in spec.name and source != "built-in":
-            raise PluginError(
-                f"{spec.kind} {spec.name!r}: give the name without a slash, the host adds the plugin's"
-            )
-    return list(returned)
-
-
-def _described(value: object) -> str:
-    return "None" if value is None else f"of type {type(value).__name__}"

@@ -12,7 +12,7 @@ from zoo.lessons.source import implementation, line
 
 ROOT = Path(__file__).parents[2]
 SHOWN = [
-    *((f"{a.title}, {step.says}", step) for a in ALGORITHMS for step in a.steps if step.code),
+    *((f"{a.name}, {step.says}", step) for a in ALGORITHMS for step in a.steps if step.code),
     *((symbol.name, symbol) for symbol in SYMBOLS),
 ]
 

@@ -2,8 +2,9 @@
 
 import re
 
-from zoo.ui import front
 from zoo.ui.strings import PAGE
+
+from zoo.ui import front
 
 ELSEWHERE = {"title", "tagline", "na"}
 """Used in Python, or the name of a cell's state."""

@@ -355,11 +355,11 @@ def test_one_person_does_not_take_the_page_from_the_others(visitor):
     asked = {"model": "gaussian", "cards": [{"line": "odd/slow steps=100"}], "seeds": "0"}
     begun = visitor.server_function("start_run", asked)
     refused = visitor.server_function("start_run", asked)
-    assert "a comparison is at work for you already" in refused["error"].lower()
+    assert refused["error"] == {"say": "ask.enough", "with": {"n": 1}}
     config = json.loads(visitor.ask("GET", "/config")[1])
     (compare,) = (e["id"] for e in config["dependencies"] if e["api_name"] == "compare")
     said = visitor.event(compare, ["gaussian", "", "", "0", ["ddim steps=2"], False, [], {}])
-    assert "at work for you already" in said
+    assert "1 of your comparisons are at work already" in said
     assert visitor.server_function("stop_run", begun) == {}
     deadline = time.monotonic() + 60
     while "error" in (

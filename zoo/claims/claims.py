@@ -20,7 +20,7 @@ Kind = Literal["must", "soft"]
 Verdict = Literal["holds", "does not hold", "undecided"]
 
 PICTURES = ("distance", "accuracy", "diversity")
-"""The measures of pictures that are drawn on the bundled model; all others are of exact models."""
+"""The measures of pictures that are drawn at scale; those of exact models and of control are quickly found."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Margin:
 
     Attributes:
         text: what it compares.
-        measure: one of `PICTURES`, or of an exact model, such as "energy on gaussian".
+        measure: one of `PICTURES`, or another's name, such as "energy on gaussian".
         lines: the methods whose values `of` gets, in this order.
         of: from the values to the number.
     """
@@ -110,6 +110,11 @@ class Claim:
     kind: Kind
     margins: tuple[Margin, ...]
     quick: bool = False
+
+    @property
+    def measures(self) -> set[str]:
+        """What its margins are measured by."""
+        return {margin.measure for margin in self.margins}
 
     @property
     def lines(self) -> list[str]:

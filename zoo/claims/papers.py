@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from zoo.claims.claims import Claim, Margin, ascending, less
+from zoo.claims.control import EDGES
 
 
 def guided(scale: float, steps: int = 20) -> str:
@@ -99,6 +100,12 @@ CLAIMS: tuple[Claim, ...] = (
         "Classifier guidance raises prompt accuracy, where the denoiser is not told the caption",
         "must",
         ascending([guided(0, 4), by_classifier(4, 4)], "accuracy"),
+        quick=True,
+    ),
+    Claim(
+        "With a ControlNet the edges of a picture are met far more often than without: half of the misses at most",
+        "must",
+        (less(f"{guided(1)} | controlnet annotator=canny", guided(1), EDGES, factor=0.5),),
         quick=True,
     ),
     Claim(

@@ -117,7 +117,7 @@ class Points:
         seconds = sum(cell.seconds for cell in cells) / BATCH
         features, right = score(pictures, asked)
         facts = {"nfe": str(sum(cells[0].nfe.values())), "seconds": repr(seconds)}
-        _write(self._path(line, block, batch), {"features": features, "right": right}, facts)
+        keep(self._path(line, block, batch), {"features": features, "right": right}, facts)
 
     def read(self, line: str, batches: int) -> Drawn:
         """The first batches of a method.
@@ -145,7 +145,7 @@ class Points:
             for block in range(self.blocks):
                 path = self.folder / f"real-{_seen_by()}" / f"{block}-{batch:03d}.safetensors"
                 if not path.is_file():
-                    _write(path, {"features": _real(block, batch)}, {})
+                    keep(path, {"features": _real(block, batch)}, {})
                 with safe_open(path, "pt") as file:
                     found.append(file.get_tensor("features"))
         return self._grouped(found)
@@ -158,11 +158,11 @@ class Points:
         return apart.movedim(0, 2).flatten(2, 3).flatten(0, 1)
 
     def _path(self, line: str, block: int, batch: int) -> Path:
-        return self.folder / self._name(line) / f"{block}-{batch:03d}.safetensors"
+        return self.folder / self.name(line) / f"{block}-{batch:03d}.safetensors"
 
     @functools.cache  # noqa: B019  one Points lives as long as the command
-    def _name(self, line: str) -> str:
-        """Of a method with the weights that it uses: other weights, other measurements."""
+    def name(self, line: str) -> str:
+        """A name for a method with the weights that it uses: other weights, other measurements."""
         sampler, conditioners = resolve(Method.parse(line), self.registry)
         digest = hashlib.sha256(f"{Method.parse(line)} {_seen_by()}".encode())
         for role in (*required_roles(sampler, conditioners), "text_encoder"):
@@ -214,7 +214,8 @@ def _noise_seed(block: int, batch: int, index: int) -> int:
     return (block * 1000 + batch) * BATCH + index
 
 
-def _write(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, str]) -> None:
+def keep(path: Path, tensors: dict[str, torch.Tensor], facts: dict[str, str]) -> None:
+    """Write a measurement, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, fresh, metadata=facts)

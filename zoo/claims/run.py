@@ -12,6 +12,8 @@ import torch
 from tqdm import tqdm
 
 from zoo.claims.claims import Claim, Finding, Interval, judge
+from zoo.claims.control import PICTURES as CONTROLLED
+from zoo.claims.control import ControlPoints
 from zoo.claims.exact import SAMPLES, ExactPoints
 from zoo.claims.measures import Measures
 from zoo.claims.papers import CLAIMS, CURVES
@@ -168,6 +170,7 @@ def _judged(
     quick: bool,
 ) -> Report:
     measures_of = functools.cache(lambda count: Measures(points, count))
+    control = ControlPoints(points)
 
     @functools.cache
     def has(line: str) -> int:
@@ -180,9 +183,11 @@ def _judged(
         return points.blocks * count * BATCH
 
     def finding(claim: Claim) -> Finding:
-        if not claim.lines:
-            return judge(claim, exact.by_name(), SAMPLES)
         try:
+            if claim.measures <= set(exact.by_name()):
+                return judge(claim, exact.by_name(), SAMPLES)
+            if claim.measures <= set(control.by_name()):
+                return judge(claim, control.by_name(), CONTROLLED)
             count = min(has(line) for line in claim.lines)
         except Impossible as error:
             return Finding(claim, "undecided", (), reason=str(error))

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
+import importlib.util
 import inspect
 import json
 from collections import Counter
+from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.commands.options import problem_line
+
+if TYPE_CHECKING:
+    from zoo.testing import Outcome
 
 EXAMPLES = """\
 targets:
@@ -52,7 +59,7 @@ def _check(arguments: argparse.Namespace) -> int:
         raise ValueError("name what to check: an installed plugin, a module, or a .py file")
     plugin = load(arguments.target)
 
-    from zoo.testing import Outcome, checks_of, run
+    from zoo.testing import checks_of, run
 
     outcomes: list[Outcome] = []
     for outcome in run(checks_of(plugin, _settings(plugin, arguments.method))):
@@ -87,30 +94,75 @@ def load(target: str) -> object:
     Raises:
         ValueError: there is no such plugin, or it cannot be imported; says why.
     """
-    from zoo.discovery import built_ins, drop_in, entry_points
+    from zoo.discovery import PluginError
+    from zoo.hooks import told
 
-    if target.endswith(".py"):
-        path = Path(target)
-        if not path.is_file():
-            raise ValueError(f"there is no file {target}")
-        found, importer = drop_in(path)
-    else:
-        known = {info.name: (info, importer) for info, importer in [*entry_points(), *built_ins()]}
-        if target in known:
-            found, importer = known[target]
-        else:
-            try:
-                return importlib.import_module(target)
-            except ModuleNotFoundError as error:
-                if error.name != target.partition(".")[0] and error.name != target:
-                    raise ValueError(f"{target} cannot be imported: {error}") from error
-                raise ValueError(
-                    f"there is no plugin and no module {target!r}; installed are {', '.join(known)}"
-                ) from None
+    importer = _importer(target)
     try:
         return importer()
+    except PluginError as error:
+        raise ValueError(f"{target}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{found.name} cannot be imported: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{target} cannot be imported: {told(error)}") from error
+
+
+def _importer(target: str) -> Callable[[], object]:
+    """What imports the plugin that a target names.
+
+    Raises:
+        ValueError: it names none; says what it may have meant.
+    """
+    from zoo.discovery import built_ins, drop_in, entry_points
+    from zoo.hooks import check_name
+
+    known = {info.name: importer for info, importer in [*entry_points(), *built_ins()]}
+    path = Path(target)
+    if target.endswith(".py"):
+        if not path.is_file():
+            raise ValueError(f"there is no file {target}")
+
+        def import_file() -> object:
+            check_name(path.stem)
+            return drop_in(path)[1]()
+
+        return import_file
+    if target in known:
+        return known[target]
+    if path.is_dir() and not (path / "__init__.py").is_file():
+        raise ValueError(
+            f"{target} is a folder: name one .py file of it; or if it is a package, install it first "
+            f"(pip install -e {target}) and name its plugin, the key below [project.entry-points.sampler_zoo]"
+        )
+    if not _is_found(target):
+        close = _meant(target, list(known))
+        hint = f"did you mean {close!r}?" if close else f"installed are {', '.join(known)}"
+        raise ValueError(f"there is no plugin and no module {target!r}; {hint}")
+    return functools.partial(importlib.import_module, target)
+
+
+def _is_found(module: str) -> bool:
+    """Whether there is a module of this name; what its parents raise when they are imported is told later."""
+    if not all(part.isidentifier() for part in module.split(".")):
+        return False
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError as error:
+        return not f"{module}.".startswith(f"{error.name}.")
+    except (Exception, SystemExit):
+        return True
+
+
+def _meant(target: str, known: list[str]) -> str:
+    """The plugin that a person may have meant: by its project, by what it offers, or misspelt; "" if none."""
+    from zoo.registry import Registry
+
+    bare = target.lower().replace("-", "_").removeprefix("sampler_zoo_")
+    if bare in known:
+        return bare
+    for info in Registry().plugins:
+        if any(name in (target, bare) for names in info.registers.values() for name in names):
+            return info.name
+    return next(iter(get_close_matches(bare.partition("/")[0], known, n=1)), "")
 
 
 def _settings(plugin: object, lines: list[str]) -> dict[str, list[dict[str, Any]]]:
@@ -118,7 +170,7 @@ def _settings(plugin: object, lines: list[str]) -> dict[str, list[dict[str, Any]
     from pydantic import ValidationError
 
     from zoo.method import Part
-    from zoo.testing.checks import subjects_of
+    from zoo.testing.subjects import subjects_of
 
     specs = {subject.spec.name: subject.spec for subject in subjects_of(plugin)}
     settings: dict[str, list[dict[str, Any]]] = {}
@@ -147,16 +199,21 @@ def _explain(name: str) -> int:
     return 0
 
 
-def _print_summary(outcomes: Any) -> None:
+def _print_summary(outcomes: list[Outcome]) -> None:
     """How each contribution fared, what was not checked and why, and the total."""
-    subjects = dict.fromkeys(o.check.subject.label for o in outcomes)
-    for label in subjects:
-        counts = Counter(o.state for o in outcomes if o.check.subject.label == label)
-        kind = next(o.check.subject.spec.kind for o in outcomes if o.check.subject.label == label)
-        print(f"{kind} {label}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
-        for o in outcomes:
-            if o.check.subject.label == label and o.state == "skipped":
-                print(f"  not checked: {o.check.name}: {o.message}")
+    subjects: dict[str, list[Outcome]] = {}
+    for o in outcomes:
+        subjects.setdefault(f"{o.check.subject.spec.kind} {o.check.subject.label}", []).append(o)
+    for name, own in subjects.items():
+        counts = Counter(o.state for o in own)
+        print(f"{name}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+        skipped: dict[str, list[str]] = {}
+        for o in own:
+            if o.state == "skipped":
+                skipped.setdefault(o.message, []).append(o.check.name)
+        for why, names in skipped.items():
+            which = ", ".join(names) if len(names) < 4 else f"{names[0]} and {len(names) - 1} more"
+            print(f"  not checked: {which}: {why}")
     bad = sum(not outcome.fine for outcome in outcomes)
     seconds = sum(outcome.seconds for outcome in outcomes)
     print(f"{len(outcomes)} checks in {seconds:.1f} s: " + (f"{bad} failed" if bad else "all is well"))

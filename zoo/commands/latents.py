@@ -60,7 +60,7 @@ def _seed_pair(text: str) -> tuple[int, int]:
 
 
 def _invert(arguments: argparse.Namespace) -> int:
-    from zoo.latent import invert
+    from zoo.inversion import invert
 
     line = arguments.method or f"ddim steps={arguments.steps}"
     return _report(
@@ -75,7 +75,7 @@ def _invert(arguments: argparse.Namespace) -> int:
 
 
 def _interpolate(arguments: argparse.Namespace) -> int:
-    from zoo.latent import interpolate
+    from zoo.interpolation import interpolate
 
     return _report(
         arguments,

@@ -25,7 +25,7 @@ class Step:
     Attributes:
         says: the line, with LaTeX between $ signs.
         code: the lines of source that do it, as (address, beginning of the line); see `zoo.lessons.source.line`.
-        note: where the two differ, and why.
+        note: names what is said of where the two differ, `lessons.note_…` in `zoo/ui/words`; "" if nothing is.
         depth: how far it is indented.
     """
 
@@ -41,28 +41,32 @@ class Step:
 
 @dataclass(frozen=True)
 class Algorithm:
-    """An algorithm of a paper, line by line."""
+    """An algorithm of a paper, line by line.
 
-    title: str
+    Attributes:
+        name: names its title, `lessons.…` in `zoo/ui/words`.
+    """
+
+    name: str
     paper: str
     steps: tuple[Step, ...]
 
 
 TRAINING = Algorithm(
-    "Algorithm 1: Training",
+    "training",
     "2006.11239",
     (
         Step("repeat", ((_FIT, "for step, batch in"),)),
         Step(
             r"$x_0 \sim q(x_0)$",
             ((_LOSS, "x0, captions = batch"),),
-            "A batch of pictures, each with its caption.",
+            "batch",
             1,
         ),
         Step(
             r"$t \sim \mathrm{Uniform}(\{1, \dots, T\})$",
             ((_DRAW, "offsets ="), (_DRAW, "t = ")),
-            "One uniform draw, shifted by i/B: each t is as likely, and a batch covers them evenly. Counted from 0.",
+            "timestep",
             1,
         ),
         Step(r"$\varepsilon \sim \mathcal N(0, I)$", ((_DRAW, "noise ="),), "", 1),
@@ -73,7 +77,7 @@ TRAINING = Algorithm(
                 (_LOSS, "alpha, sigma ="),
                 (_LOSS, "x_t ="),
             ),
-            "The paper writes this inside the gradient step.",
+            "inside",
             1,
         ),
         Step(
@@ -85,39 +89,35 @@ TRAINING = Algorithm(
                 (_FIT, "accelerator.backward"),
                 (_FIT, "optimizer.step"),
             ),
-            r"The network predicts $v = \alpha_t\varepsilon - \sigma_t x_0$ instead. At a given $x_t$ the one "
-            r"follows from the other, $\hat\varepsilon = \sigma_t x_t + \alpha_t \hat v$, so that "
-            r"$\lVert v - \hat v \rVert^2 = \lVert \varepsilon - \hat\varepsilon \rVert^2 / \bar\alpha_t$: "
-            "the same loss, with more weight where there is much noise.",
+            "prediction",
             1,
         ),
         Step(
             "until converged",
             ((_FIT, "end = min"),),
-            "A number of steps that was chosen before.",
+            "converged",
         ),
     ),
 )
 
 SAMPLING = Algorithm(
-    "Algorithm 2: Sampling",
+    "sampling",
     "2006.11239",
     (
         Step(
             r"$x_T \sim \mathcal N(0, I)$",
             (("zoo.noise:unit_noise", "generator ="), ("zoo.noise:unit_noise", "return generator")),
-            "Keyed by the seed: every method starts from the same noise.",
+            "seed",
         ),
         Step(
             r"for $t = T, \dots, 1$ do",
             ((_DDPM, "for t, s in levels.pairs"),),
-            "From each level $t$ to the next in the list, $s$. With all T levels, s is t − 1; with fewer, the step is "
-            "respaced (arXiv:2102.09672).",
+            "levels",
         ),
         Step(
             r"$z \sim \mathcal N(0, I)$ if $t > 1$, else $z = 0$",
             ((_DDPM, "if not s.is_clean"),),
-            "No noise is added on the way to the clean level, wherever the list ends.",
+            "clean_level",
             1,
         ),
         Step(
@@ -132,9 +132,7 @@ SAMPLING = Algorithm(
                 (_DDPM, "variance = beta"),
                 (_DDPM, "x = x +"),
             ),
-            r"The mean is written with $\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\,\hat\varepsilon) "
-            r"/ \sqrt{\bar\alpha_t}$, "
-            "the paper’s equations 7 and 15: the same number, but x̂₀ can be kept within the range of pixels first.",
+            "mean",
             1,
         ),
         Step("end for"),
@@ -143,20 +141,20 @@ SAMPLING = Algorithm(
 )
 
 IMPLICIT = Algorithm(
-    "DDIM’s step in place of the fourth line",
+    "implicit",
     "2010.02502",
     (
         Step(
             r"$\sigma_t = \eta\,\sqrt{\frac{1 - \bar\alpha_s}{1 - \bar\alpha_t}}\,"
             r"\sqrt{1 - \frac{\bar\alpha_t}{\bar\alpha_s}}$",
             ((_DDIM, "ratio ="), (_DDIM, "sigma = self")),
-            "The DDIM paper calls ᾱ α.",
+            "alpha",
         ),
         Step(
             r"$x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1 - \bar\alpha_s - \sigma_t^2}\,\hat\varepsilon"
             r" + \sigma_t z$",
             ((_DDIM, "x = s.alpha"), (_DDIM, "x = x + sigma")),
-            r"At $\eta = 1$ it is algorithm 2 with the small variance; at $\eta = 0$ it adds no noise at all.",
+            "eta",
         ),
     ),
 )
@@ -166,7 +164,11 @@ ALGORITHMS = (TRAINING, SAMPLING, IMPLICIT)
 
 @dataclass(frozen=True)
 class Symbol:
-    """A symbol of the papers, and what it is called here."""
+    """A symbol of the papers, and what it is called here.
+
+    Attributes:
+        meaning: names what is said of it, `lessons.means_…` in `zoo/ui/words`.
+    """
 
     latex: str
     name: str
@@ -182,47 +184,45 @@ SYMBOLS = (
     Symbol(
         r"\beta_t",
         "betas",
-        "variance of the noise of one step",
+        "betas",
         ("zoo.schedule:DiscreteSchedule.linear", "return"),
     ),
     Symbol(
         r"\bar\alpha_t = \prod_{s \le t} (1 - \beta_s)",
         "alphas_cumprod",
-        "share of the data’s variance that is left; the DDIM paper’s α",
+        "alphas",
         ("zoo.schedule:DiscreteSchedule.from_betas", "return"),
     ),
     Symbol(
         r"\sqrt{\bar\alpha_t},\ \sqrt{1 - \bar\alpha_t}",
         "level.alpha, level.sigma",
-        "how much of data and of noise is in x_t",
+        "level",
         ("zoo.schedule:DiscreteSchedule.level", "return Level"),
     ),
     Symbol(
         r"\log \tfrac{\bar\alpha_t}{1 - \bar\alpha_t}",
         "level.log_snr",
-        "log signal-to-noise ratio: 2λ of the solvers’ papers",
+        "log_snr",
         ("zoo.schedule:Level.log_snr", "return 2"),
     ),
     Symbol(
         r"\varepsilon_\theta(x_t, t)",
         "(yield Query(x, t)).eps",
-        "the network’s answer, which the engine gives",
+        "eps",
         (_DDPM, "prediction = yield"),
     ),
     Symbol(
         r"\hat x_0",
         "prediction.x0",
-        "the clean picture that the answer implies",
+        "x0",
         ("zoo.engine:_prediction", "x0 = to_x0"),
     ),
     Symbol(
         r"\tilde\beta_t,\ \sigma_t^2",
         "variance",
-        "of the noise added in a step, small or large",
+        "variance",
         (_DDPM, "variance = beta"),
     ),
-    Symbol(
-        r"z", "noise()", "fresh noise, keyed by seed and draw", ("zoo.noise:KeyedNoise.__call__", "arrays =")
-    ),
-    Symbol(r"\eta", "eta", "how much of it DDIM mixes in", (_DDIM, "sigma = self")),
+    Symbol(r"z", "noise()", "noise", ("zoo.noise:KeyedNoise.__call__", "arrays =")),
+    Symbol(r"\eta", "eta", "eta", (_DDIM, "sigma = self")),
 )

@@ -65,13 +65,17 @@ class LatentConsistencyUNet:
         t: torch.Tensor,
         conditions: Sequence[torch.Tensor],
         scales: torch.Tensor,
+        residuals: Sequence[torch.Tensor] = (),
     ) -> torch.Tensor:
         dtype, width = self.module.dtype, self.module.config.time_cond_proj_dim
+        added = [residual.to(dtype) for residual in residuals]
         output = self.module(
             x.to(dtype),
             t,
             timestep_cond=None if width is None else guidance_embedding(scales, width).to(dtype),
             encoder_hidden_states=torch.stack(list(conditions)).to(dtype),
+            down_block_additional_residuals=tuple(added[:-1]) if added else None,
+            mid_block_additional_residual=added[-1] if added else None,
             return_dict=False,
         )[0].to(x.dtype)
         time = self.time_scale * t.view(-1, *[1] * (x.ndim - 1))

@@ -23,12 +23,11 @@ from zoo.testing.checks import (
     Function,
     NotApplicable,
     Outcome,
-    Subject,
     expected,
     run,
-    subjects_of,
     summary,
 )
+from zoo.testing.subjects import Subject, subjects_of
 
 __all__ = [
     "CHECKS",
@@ -141,7 +140,8 @@ def _check(
     subjects = [subject for subject in subjects_of(target) if subject.spec.kind == kind]
     if not subjects:
         raise ValueError(f"{target!r} has no {kind}")
-    checks = [Check(f, Subject(s.spec, params, s.module)) for s in subjects for f in CHECKS[kind]]
+    subjects = [Subject(s.spec, params, s.module) for s in subjects]
+    checks = [Check(function, subject) for subject in subjects for function in CHECKS[kind]]
     outcomes = list(run(checks, expected_failures))
     problems = [outcome.message for outcome in outcomes if not outcome.fine]
     if problems:

@@ -13,7 +13,8 @@ from zoo.planning import impossible
 from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
 from zoo.schedule import Level, Levels
 from zoo.testing import worlds
-from zoo.testing.checks import COMMON, Function, NotApplicable, Subject, fail, require
+from zoo.testing.checks import Function, NotApplicable, Subject, fail, require
+from zoo.testing.common import COMMON
 
 SAME = 1e-6
 """What rounding may do to a sample in float64."""

@@ -11,7 +11,8 @@ import torch
 from zoo.metric import Absent, Finished, Metric, Score
 from zoo.model import Model
 from zoo.testing import worlds
-from zoo.testing.checks import COMMON, Function, NotApplicable, Subject, require
+from zoo.testing.checks import Function, NotApplicable, Subject, require
+from zoo.testing.common import COMMON
 
 
 def is_a_metric(subject: Subject) -> None:

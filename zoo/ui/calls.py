@@ -29,6 +29,7 @@ from zoo.ui.running import Runner
 from zoo.ui.runs import Run, blocks_of
 from zoo.ui.shelf import DAYS
 from zoo.ui.sweep import expand
+from zoo.ui.words import say, sent
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ def calls(registry: Registry, runner: Runner, people: People | None = None) -> l
         asked = _Named.model_validate(data)
         way = runner.shelf.way(asked.id, asked.cell)
         if way is None:
-            raise ValueError("The way of this cell was not kept.")
+            raise ValueError(say("run.no_way"))
         return way
 
     def export_run(data: Any) -> dict[str, Any]:
@@ -154,17 +155,17 @@ def calls(registry: Registry, runner: Runner, people: People | None = None) -> l
 
 
 def facts(name: str, registry: Registry) -> dict[str, Any]:
-    """Examples of a model, and the titles of the presets all of whose methods it can run; or why it cannot be had."""
+    """Examples of a model, and the names of the presets all of whose methods it can run; or why it cannot be had."""
     try:
         model = load_model(name, registry)
         examples = model.examples()
     except ValueError as error:
-        return {"examples": [], "presets": [], "problem": sentence(error)}
+        return {"examples": [], "presets": [], "problem": sent(sentence(error))}
     except Exception:  # a plugin's model that cannot be built says why when it is compared
         return {"examples": [], "presets": [], "problem": ""}
     conditions = {PROMPT: examples[0] if examples else "", NEGATIVE: ""}
     runs = [
-        preset.title
+        preset.name
         for preset in known(registry)
         if all(
             not impossible(model, *resolve(spot.method, registry), conditions)
@@ -195,14 +196,14 @@ def _comparison(asked: Asked, registry: Registry) -> tuple[Comparison, list[dict
 def _found(runner: Runner, asked: _Named) -> Run:
     run = runner.find(asked.id)
     if run is None:
-        raise Gone(f"This comparison is not kept here; comparisons are kept for {DAYS} days.")
+        raise Gone(say("run.gone", days=DAYS))
     return run
 
 
 def _owned(runner: Runner, asked: _Named) -> Run:
     run = _found(runner, asked)
     if asked.key != run.key:
-        raise ValueError("Only who began this comparison can cancel it or run its cells again.")
+        raise ValueError(say("run.not_yours"))
     return run
 
 
@@ -217,9 +218,9 @@ def _guarded(call: Call) -> Call:
         except ValidationError as error:
             return {"error": readable(error)}
         except ValueError as error:
-            return {"error": sentence(error)}
+            return {"error": sent(sentence(error))}
         except Gone as error:
-            return {"error": str(error), "gone": True}
+            return {"error": sent(sentence(error)), "gone": True}
         except Exception as error:
             log.exception("the page asked for something that failed")
             return {"error": unexpected(error)}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import html
+from zoo.ui.words import element, say
 
 
 def problem(message: str) -> str:
     """What was wrong with the input; nothing for an empty message."""
-    return f'<p class="zoo-problem" role="alert">{html.escape(message)}</p>' if message else ""
+    return element(message, "p", 'class="zoo-problem" role="alert"') if message else ""
 
 
-def small(text: str) -> str:
-    """A line of explanation."""
-    return f'<p class="zoo-small">{html.escape(text)}</p>'
+def small(key: str) -> str:
+    """A line of explanation, said under this key."""
+    return element(say(key), "p", 'class="zoo-small"')

@@ -13,7 +13,7 @@ from zoo.hookspecs import Spec
 from zoo.method import Method
 from zoo.planning import resolve
 from zoo.registry import Registry
-from zoo.ui import methods, presets, strings
+from zoo.ui import methods, presets
 from zoo.ui.controls import control
 from zoo.ui.disclosure import unexpected
 from zoo.ui.request import MAX_CARDS, sentence
@@ -34,8 +34,7 @@ def catalogue(registry: Registry) -> dict[str, Any]:
         "cards": [read(line) for line in methods.DEFAULT_LINES],
         "presets": [
             {
-                "title": preset.title,
-                "why": preset.why,
+                "name": preset.name,
                 "seeds": preset.seeds,
                 "plain": _plain(preset, registry),
                 "cards": [read(line) for line in preset.lines],
@@ -43,7 +42,6 @@ def catalogue(registry: Registry) -> dict[str, Any]:
             for preset in presets.known(registry)
         ],
         "most_cards": MAX_CARDS,
-        "strings": strings.PAGE,
         "welcome": json.loads(WELCOME.read_text(encoding="utf-8")) if WELCOME.is_file() else None,
     }
 

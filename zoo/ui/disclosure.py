@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from zoo.hub import hosted
 from zoo.metric import NoScore
+from zoo.ui.words import Said, say
 
 if TYPE_CHECKING:
     from zoo.comparison import CellResult
@@ -44,8 +45,15 @@ _PATHS = re.compile(
 
 
 def visible(text: str) -> str:
-    """A text as visitors may read it."""
-    return without_paths(without_secrets(text)) if hosted() else text
+    """A text as visitors may read it; what the page itself says stays translatable."""
+    if not hosted():
+        return text
+    if isinstance(text, Said):
+        shown = {
+            name: visible(value) if isinstance(value, str) else value for name, value in text.values.items()
+        }
+        return say(text.key, **shown)
+    return without_paths(without_secrets(text))
 
 
 def unexpected(error: BaseException) -> str:

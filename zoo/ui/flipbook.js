@@ -6,9 +6,9 @@ const slider = book.querySelector('.zoo-scrubber'), strip = book.querySelector('
 function open(k) {
   const frame = props.value.frames[k];
   page.src = frame.src;
-  page.alt = frame.alt;
+  page.alt = zooWords.told(frame.alt);
   slider.value = k;
-  slider.setAttribute('aria-valuetext', frame.alt);
+  slider.setAttribute('aria-valuetext', page.alt);
   [...strip.children].forEach((button, i) => button.setAttribute('aria-current', String(i === k)));
 }
 
@@ -21,7 +21,7 @@ function arrive() {
   strip.replaceChildren(...frames.map((frame, k) => {
     const button = document.createElement('button');
     button.type = 'button';
-    button.setAttribute('aria-label', frame.alt);
+    button.setAttribute('aria-label', zooWords.told(frame.alt));
     const image = document.createElement('img');
     image.src = frame.src;
     image.alt = '';
@@ -29,7 +29,7 @@ function arrive() {
     button.addEventListener('click', () => open(k));
     return button;
   }));
-  book.querySelector('.zoo-said').textContent = caption;
+  book.querySelector('.zoo-said').textContent = zooWords.told(caption);
   open(0);
 }
 

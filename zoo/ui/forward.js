@@ -1,11 +1,12 @@
-// A picture turning into noise. props.value is {times, words, rows, …} of zoo/ui/forward.py.
+// A picture turning into noise. props.value is {times, rows, …} of zoo/ui/forward.py.
 
 const stage = element.querySelector('.zoo-forward'), slider = stage.querySelector('.zoo-scrubber');
 const button = stage.querySelector('.zoo-play');
+const say = (key, values) => zooWords.say(`forward.${key}`, values);
 let timer = 0;
 
 function show(k) {
-  const {times, words, rows} = props.value;
+  const {times, rows} = props.value;
   slider.value = k;
   const level = `t = ${times[k]}`;
   stage.querySelector('.zoo-level').textContent = level;
@@ -15,15 +16,12 @@ function show(k) {
     const row = rows[r];
     box.querySelectorAll('.zoo-sprite').forEach((sprite) => {
       sprite.style.backgroundPosition = `${100 * k / (times.length - 1)}% 0`;
-      sprite.setAttribute('aria-label', words.alt.replace('{t}', times[k]).replace('{schedule}', row.name)
-        .replace('{way}', words[sprite.dataset.way]));
+      sprite.setAttribute('aria-label', say('alt', {t: times[k], schedule: row.name, way: say(sprite.dataset.way)}));
     });
-    box.querySelector('.zoo-count').textContent = words.steps.replace('{n}', times[k] + 1);
-    box.querySelector('.zoo-facts').textContent = words.facts.replace('{t}', times[k])
-      .replace('{abar}', row.abar[k] < 1e-3 ? row.abar[k].toExponential(0).replace('-', '−') : row.abar[k].toFixed(3))
-      .replace('{snr}', number(row.snr[k], 1));
-    box.querySelector('.zoo-left').textContent = words.left.replace('{mean}', number(row.mean[k], 3))
-      .replace('{std}', number(row.std[k], 3));
+    box.querySelector('.zoo-count').textContent = say('steps', {n: times[k] + 1});
+    const abar = row.abar[k] < 1e-3 ? row.abar[k].toExponential(0).replace('-', '−') : row.abar[k].toFixed(3);
+    box.querySelector('.zoo-facts').textContent = say('facts', {t: times[k], abar, snr: number(row.snr[k], 1)});
+    box.querySelector('.zoo-left').textContent = say('left', {mean: number(row.mean[k], 3), std: number(row.std[k], 3)});
   });
   const mark = stage.querySelector('.zoo-mark'), width = 590;
   const x = 40 + width * times[k] / times[times.length - 1];
@@ -34,7 +32,7 @@ function show(k) {
 function play(on) {
   clearInterval(timer);
   timer = 0;
-  button.textContent = on ? props.value.words.pause : props.value.words.play;
+  button.textContent = say(on ? 'pause' : 'play');
   if (!on) return;
   if (Number(slider.value) >= Number(slider.max)) show(0);
   timer = setInterval(() => {
@@ -52,7 +50,7 @@ function node(tag, name, text) {
 
 function arrive() {
   if (!props.value || !props.value.rows) return;
-  const {times, words, rows} = props.value;
+  const {times, rows} = props.value;
   stage.hidden = false;
   stage.querySelector('.zoo-schedules').replaceChildren(...rows.map((row, r) => {
     const box = node('article', `zoo-schedule zoo-curve-${r}`);
@@ -64,8 +62,8 @@ function arrive() {
       sprite.dataset.way = way;
       sprite.style.backgroundImage = `url(${row[way]})`;
       sprite.style.backgroundSize = `${100 * times.length}% 100%`;
-      const caption = node('figcaption', '', words[way]);
-      if (way === 'stepped') caption.append(', ', node('span', 'zoo-count'));
+      const caption = node('figcaption', '', say(way));
+      if (way === 'stepped') caption.append(' · ', node('span', 'zoo-count'));
       figure.append(sprite, caption);
       pair.append(figure);
     }

@@ -16,11 +16,12 @@ import numpy.typing as npt
 from zoo.lessons.forward import SCHEDULES, noised
 from zoo.ui import cards
 from zoo.ui.disclosure import unexpected
+from zoo.ui.language import label
 from zoo.ui.latents import drawn_picture, upload, uploaded_picture
 from zoo.ui.maths import MATHS
 from zoo.ui.request import sentence
 from zoo.ui.running import Runner
-from zoo.ui.words import FORWARD
+from zoo.ui.words import element, marks, say
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,11 @@ SCRIPT = (Path(__file__).parent / "forward.js").read_text(encoding="utf-8")
 
 def tab(runner: Runner, concurrency_id: str) -> None:
     """The tab; to be created inside a Tabs context."""
-    with gr.Tab(FORWARD["tab"], id="learn-forward") as opened:
-        gr.Markdown(FORWARD["intro"], latex_delimiters=MATHS, elem_classes="zoo-intro")
+    with gr.Tab(label("forward.tab"), id="learn-forward") as opened:
+        gr.Markdown(label("forward.intro"), latex_delimiters=MATHS, elem_classes="zoo-intro")
         with gr.Row(elem_classes="zoo-lab", elem_id="forward"):
             with gr.Column(elem_classes="zoo-lab-form", min_width=240):
-                picture = upload(FORWARD["picture"], "forward-picture")
+                picture = upload(label("forward.picture"), "forward-picture")
             with gr.Column(elem_classes="zoo-lab-stage", min_width=300):
                 problem = gr.HTML("", elem_classes="zoo-lab-problem")
                 stage = gr.HTML(
@@ -91,21 +92,22 @@ def payload(x0: npt.NDArray[np.float64]) -> dict[str, Any]:
                 "std": found.std,
             }
         )
-    return {"times": TIMES, "words": dict(FORWARD), "rows": rows, "lowest": LOWEST, "highest": HIGHEST}
+    return {"times": TIMES, "rows": rows, "lowest": LOWEST, "highest": HIGHEST}
 
 
 def template() -> str:
     """The stage without its pictures, which the script puts in."""
-    say = {key: html.escape(text, quote=True) for key, text in FORWARD.items()}
+    play = element(say("forward.play"), "button", 'type="button" class="zoo-play"')
+    position = say("forward.slider")
     return (
-        '<div class="zoo-forward" hidden><div class="zoo-transport">'
-        f'<button type="button" class="zoo-play">{say["play"]}</button>'
+        f'<div class="zoo-forward" hidden><div class="zoo-transport">{play}'
         f'<div class="zoo-scrub"><div class="zoo-ends"><span>t = 0</span><span class="zoo-level"></span>'
         f'<span>t = {TIMES[-1]}</span></div><input type="range" class="zoo-scrubber" min="0" '
-        f'max="{len(TIMES) - 1}" step="1" value="0" aria-label="{say["slider"]}"></div></div>'
+        f'max="{len(TIMES) - 1}" step="1" value="0" aria-label="{position}" {marks(position, "aria-label")}>'
+        "</div></div>"
         f'<div class="zoo-schedules"></div><figure class="zoo-curves">{curves()}'
-        f"<figcaption>{say['curves']}</figcaption></figure></div>"
-        f'<p class="zoo-empty">{say["empty"]}</p>'
+        f"{element(say('forward.curves'), 'figcaption')}</figure></div>"
+        + element(say("forward.empty"), "p", 'class="zoo-empty"')
     )
 
 
@@ -125,9 +127,10 @@ def curves() -> str:
         f'<text x="34" y="{_down(y) + 4:.1f}" text-anchor="end">{str(y).replace("-", "−")}</text>'
         for y in (-20, -10, 0, 10)
     )
-    label = html.escape(FORWARD["curves_alt"], quote=True)
+    about = say("forward.curves_alt")
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"><g class="zoo-axis">{grid}</g>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{about}" {marks(about, "aria-label")}>'
+        f'<g class="zoo-axis">{grid}</g>'
         f'{drawn}<line class="zoo-mark" x1="40" x2="40" y1="8" y2="{HEIGHT - 26}"/>'
         f'<g class="zoo-axis"><text x="40" y="{HEIGHT - 8}">t = 0</text>'
         f'<text x="{WIDTH - 10}" y="{HEIGHT - 8}" text-anchor="end">t = {TIMES[-1]}</text></g></svg>'

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import html
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.i18n import I18nData
 
 from zoo.registry import Registry
 from zoo.ui import cards
 from zoo.ui.disclosure import unexpected
 from zoo.ui.gate import as_sent
+from zoo.ui.language import label
 from zoo.ui.request import check_method, comparison_from, limits_for, sentence
 from zoo.ui.running import Runner
-from zoo.ui.words import BACK, BETWEEN
+from zoo.ui.words import element, marks, say, sent
 
 if TYPE_CHECKING:
     import torch
 
-    from zoo.latent import Inversion
+    from zoo.inversion import Inversion
 
 log = logging.getLogger(__name__)
 
@@ -35,27 +36,27 @@ SCRIPT = (Path(__file__).parent / "flipbook.js").read_text(encoding="utf-8")
 
 def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
     """Interpolation; to be created inside a Tabs context."""
-    with gr.Tab(BETWEEN["tab"], id="moves-between"):
-        gr.HTML(cards.small(BETWEEN["intro"]))
+    with gr.Tab(label("between.tab"), id="moves-between"):
+        gr.HTML(cards.small("between.intro"))
         with gr.Row(elem_classes="zoo-lab", elem_id="between"):
             with gr.Column(elem_classes="zoo-lab-form", min_width=280):
                 prompt = gr.Textbox(
-                    PROMPT, label=BETWEEN["prompt"], max_length=1000, elem_id="between-prompt"
+                    PROMPT, label=label("between.prompt"), max_length=1000, elem_id="between-prompt"
                 )
                 with gr.Row():
-                    first = gr.Number(3, label=BETWEEN["first"], precision=0, minimum=0, min_width=90)
-                    last = gr.Number(8, label=BETWEEN["last"], precision=0, minimum=0, min_width=90)
-                frames = gr.Slider(3, 17, value=9, step=1, label=BETWEEN["frames"], buttons=[])
+                    first = gr.Number(3, label=label("between.first"), precision=0, minimum=0, min_width=90)
+                    last = gr.Number(8, label=label("between.last"), precision=0, minimum=0, min_width=90)
+                frames = gr.Slider(3, 17, value=9, step=1, label=label("between.frames"), buttons=[])
                 method = gr.Textbox(
                     "ddim steps=20 | cfg scale=2",
-                    label=BETWEEN["method"],
-                    info=BETWEEN["method_info"],
+                    label=label("between.method"),
+                    info=label("between.method_info"),
                     max_lines=1,
                     max_length=500,
                     elem_classes="zoo-code",
                     elem_id="between-method",
                 )
-                run = gr.Button(BETWEEN["run"], variant="primary", elem_id="between-run")
+                run = gr.Button(label("between.run"), variant="primary", elem_id="between-run")
             with gr.Column(elem_classes="zoo-lab-stage", min_width=300):
                 problem = gr.HTML("", elem_classes="zoo-lab-problem")
                 book = gr.HTML(
@@ -69,12 +70,10 @@ def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None
     def interpolated(
         prompt: str, first: float | None, last: float | None, frames: float, method: str
     ) -> dict[str, Any]:
-        from zoo.latent import interpolate
+        from zoo.interpolation import interpolate
 
         if first is None or last is None:
-            raise ValueError(
-                f"{BETWEEN['first']} and {BETWEEN['last']}: both need a whole number, such as 3 and 8."
-            )
+            raise ValueError(say("ask.two_seeds"))
         count = int(frames)
         check_method(method, registry)
         limits_for(comparison_from(MODEL, prompt, "", f"0..{count - 1}", [method], registry), registry)
@@ -90,10 +89,10 @@ def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None
         said = {"n": count, "first": int(first), "last": int(last), "prompt": prompt}
         return {
             "frames": [
-                {"src": _uri(image), "alt": BETWEEN["alt"].format(k=k, **said)}
+                {"src": _uri(image), "alt": sent(say("between.alt", k=k, **said))}
                 for k, image in enumerate(found.images, 1)
             ],
-            "caption": BETWEEN["done"].format(n=count, nfe=sum(found.nfe.values())),
+            "caption": sent(say("between.done", n=count, nfe=sum(found.nfe.values()))),
             "pixels": found.images.shape[-1],
         }
 
@@ -107,31 +106,34 @@ def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None
 
 def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
     """Inversion; to be created inside a Tabs context."""
-    with gr.Tab(BACK["tab"], id="moves-back"):
-        gr.HTML(cards.small(BACK["intro"]))
+    with gr.Tab(label("back.tab"), id="moves-back"):
+        gr.HTML(cards.small("back.intro"))
         with gr.Row(elem_classes="zoo-lab", elem_id="back"):
             with gr.Column(elem_classes="zoo-lab-form", min_width=280):
-                picture = upload(BACK["picture"], "back-picture")
-                draw = gr.Button(BACK["drawn"], size="sm", elem_id="back-draw")
+                picture = upload(label("back.picture"), "back-picture")
+                draw = gr.Button(label("back.drawn"), size="sm", elem_id="back-draw")
                 prompt = gr.Textbox(
-                    label=BACK["prompt"], info=BACK["prompt_info"], max_length=1000, elem_id="back-prompt"
+                    label=label("back.prompt"),
+                    info=label("back.prompt_info"),
+                    max_length=1000,
+                    elem_id="back-prompt",
                 )
                 steps = gr.Slider(
-                    5, 100, value=50, step=1, label=BACK["steps"], buttons=[], elem_id="back-steps"
+                    5, 100, value=50, step=1, label=label("back.steps"), buttons=[], elem_id="back-steps"
                 )
                 iterations = gr.Slider(
                     1,
                     5,
                     value=1,
                     step=1,
-                    label=BACK["iterations"],
-                    info=BACK["iterations_info"],
+                    label=label("back.iterations"),
+                    info=label("back.iterations_info"),
                     buttons=[],
                 )
-                run = gr.Button(BACK["run"], variant="primary", elem_id="back-run")
+                run = gr.Button(label("back.run"), variant="primary", elem_id="back-run")
             with gr.Column(elem_classes="zoo-lab-stage", min_width=300):
                 problem = gr.HTML("", elem_classes="zoo-lab-problem")
-                shown = gr.HTML(cards.small(BACK["empty"]), elem_id="back-shown")
+                shown = gr.HTML(cards.small("back.empty"), elem_id="back-shown")
     drawn = gr.State(0)
 
     def another(seed: int) -> tuple[Any, str, int]:
@@ -141,7 +143,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
     draw.click(another, drawn, [picture, prompt, drawn], show_progress="hidden", api_visibility="private")
 
     def inverted(picture: str | None, prompt: str, steps: float, iterations: float) -> str:
-        from zoo.latent import invert
+        from zoo.inversion import invert
         from zoo.planning import load_model
 
         method = f"ddim steps={int(steps)}"
@@ -176,10 +178,10 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
     )
 
 
-def upload(label: str, elem_id: str) -> gr.Image:
+def upload(title: I18nData, elem_id: str) -> gr.Image:
     """A place for a picture, which arrives as a file just as it was sent: `load_picture` knows how to read it."""
     picture = gr.Image(
-        label=label,
+        label=title,
         type="filepath",
         image_mode=None,
         format="png",
@@ -215,27 +217,30 @@ def drawn_picture(seed: int, size: int) -> tuple[Any, str]:
 def figures(found: Inversion) -> str:
     """A picture, its noise, and what the noise gives back."""
     noise = found.latents.double()
-    facts = BACK["noise_facts"].format(
-        mean=f"{float(noise.mean()):.3f}".replace("-", "−"), std=f"{float(noise.std()):.3f}"
+    facts = say(
+        "back.noise_facts",
+        mean=f"{float(noise.mean()):.3f}".replace("-", "−"),
+        std=f"{float(noise.std()):.3f}",
     )
     pictures = [
-        (BACK["figure_picture"], found.picture, ""),
-        (BACK["figure_noise"], found.latents / CLEAREST, facts),
-        (BACK["figure_back"], found.reconstruction, ""),
+        (say("back.figure_picture"), found.picture, ""),
+        (say("back.figure_noise"), found.latents / CLEAREST, facts),
+        (say("back.figure_back"), found.reconstruction, ""),
     ]
     drawn = "".join(
-        f'<figure><img src="{_uri(image.clamp(-1, 1))}" alt="{html.escape(f"{name}. {more}", quote=True)}" '
-        f'style="--px:{image.shape[-1]}px"><figcaption>{html.escape(name)}'
-        f"{f'<small>{html.escape(more)}</small>' if more else ''}</figcaption></figure>"
+        f'<figure><img src="{_uri(image.clamp(-1, 1))}" alt="{name}" {marks(name, "alt")} '
+        f'style="--px:{image.shape[-1]}px"><figcaption>{element(name)}'
+        f"{element(more, 'small') if more else ''}</figcaption></figure>"
         for name, image, more in pictures
     )
-    line = BACK["done"].format(
+    line = say(
+        "back.done",
         up=sum(found.nfe["inversion"].values()),
         down=sum(found.nfe["reconstruction"].values()),
         rmse=f"{found.rmse:.4f}",
         psnr=f"{found.psnr:.1f}",
     )
-    return f'<div class="zoo-figures">{drawn}</div><p class="zoo-said" role="status">{html.escape(line)}</p>'
+    return f'<div class="zoo-figures">{drawn}</div>' + element(line, "p", 'class="zoo-said" role="status"')
 
 
 def _answered(work: Callable[..., Any], runner: Runner) -> Callable[..., tuple[Any, str]]:
@@ -272,10 +277,11 @@ def _uri(image: torch.Tensor) -> str:
 
 def _book() -> str:
     """The flipbook without its frames, which the script puts in."""
-    label = html.escape(BETWEEN["slider"], quote=True)
+    position = say("between.slider")
     return (
         '<div class="zoo-book" hidden><img class="zoo-book-page" alt="">'
-        f'<input type="range" class="zoo-scrubber" min="0" value="0" step="1" aria-label="{label}">'
+        f'<input type="range" class="zoo-scrubber" min="0" value="0" step="1" '
+        f'aria-label="{position}" {marks(position, "aria-label")}>'
         '<div class="zoo-book-strip"></div><p class="zoo-said" role="status"></p></div>'
-        f'<p class="zoo-empty">{html.escape(BETWEEN["empty"])}</p>'
+        + element(say("between.empty"), "p", 'class="zoo-empty"')
     )

@@ -6,6 +6,7 @@ const ARROWS = 13;        // arrows of the score, each way
 const SECONDS = 5;        // from noise to data
 const calm = window.matchMedia('(prefers-reduced-motion: reduce)');
 
+const say = (key, values) => zooWords.say(`moves.${key}`, values);
 let data = null, position = 1, playing = 0, followed = -1;
 const shown = {score: true, solution: true, x0: false};
 
@@ -192,7 +193,7 @@ function draw(panel, palette) {
   });
   context.globalAlpha = 1;
   const asked = panel.asked.filter((at) => at >= position - 1e-9).length;
-  panel.count.textContent = data.words.asked.replace('{k}', asked).replace('{n}', panel.asked.length);
+  panel.count.textContent = say('asked', {k: asked, n: panel.asked.length});
 }
 
 function dot(context, [x, y], radius) {
@@ -211,9 +212,7 @@ function redraw() {
   let i = 0;
   while (i < data.times.length - 1 && data.times[i + 1] <= position) i++;
   const snr = sigma < 1e-9 ? '∞' : (2 * Math.log(alpha / sigma)).toFixed(1).replace('-', '−');
-  const text = position <= 0 ? data.words.clean
-    : data.words.level.replace('{t}', i).replace('{alpha}', alpha.toFixed(2)).replace('{sigma}', sigma.toFixed(2))
-      .replace('{snr}', snr);
+  const text = position <= 0 ? say('clean') : say('level', {t: i, alpha: alpha.toFixed(2), sigma: sigma.toFixed(2), snr});
   element.querySelector('.zoo-level').textContent = text;
   const scrubber = element.querySelector('.zoo-scrubber');
   scrubber.value = 1 - position;
@@ -227,7 +226,7 @@ function play(on) {
   cancelAnimationFrame(playing);
   playing = 0;
   const button = element.querySelector('.zoo-play');
-  button.textContent = on ? data.words.pause : data.words.play;
+  button.textContent = say(on ? 'pause' : 'play');
   button.dataset.playing = on;
   if (!on) return;
   if (position <= 0) position = 1;
@@ -268,7 +267,6 @@ function node(tag, name, text) {
 }
 
 function build() {
-  const words = data.words;
   const panels = element.querySelector('.zoo-panels'), rows = element.querySelector('.zoo-rows');
   panels.replaceChildren();
   rows.replaceChildren();
@@ -279,7 +277,7 @@ function build() {
     const title = node('h3', '', panel.title);
     const wide = node('button', 'zoo-wide', '⤢');
     wide.type = 'button';
-    wide.setAttribute('aria-label', `${words.enlarge}: ${panel.title}`);
+    wide.setAttribute('aria-label', `${say('enlarge')}: ${panel.title}`);
     wide.setAttribute('aria-pressed', 'false');
     wide.addEventListener('click', () => {
       wide.setAttribute('aria-pressed', String(box.classList.toggle('zoo-is-wide')));
@@ -290,20 +288,22 @@ function build() {
     if (panel.path) {
       panel.canvas = node('canvas');
       panel.canvas.setAttribute('role', 'img');
-      panel.canvas.setAttribute('aria-label', panel.alt);
+      const facts = panel.facts.map((fact) => fact.map(zooWords.told));
+      const told = [panel.cost, ...facts.map(([name, value]) => `${name}: ${value}`)].join(', ');
+      panel.canvas.setAttribute('aria-label', say('alt', {title: panel.title, n: data.seeds.length, facts: told}));
       panel.canvas.addEventListener('click', (event) => {
         const n = nearest(panel, event);
         follow(n === followed ? -1 : n);
       });
       panel.count = node('span', 'zoo-asked');
-      const facts = node('dl');
-      panel.facts.forEach(([name, value, title]) => {
+      const list = node('dl');
+      facts.forEach(([name, value, title]) => {
         const label = node('dt', '', name), text = node('dd', '', value);
         label.title = text.title = title;
-        facts.append(label, text);
+        list.append(label, text);
       });
       const foot = node('footer');
-      foot.append(node('b', '', panel.cost), panel.count, facts);
+      foot.append(node('b', '', panel.cost), panel.count, list);
       box.append(panel.canvas, foot);
       const row = node('div', 'zoo-row');
       row.append(node('span', 'zoo-row-name', panel.method));
@@ -324,7 +324,7 @@ function build() {
   const select = element.querySelector('.zoo-follow');
   select.replaceChildren();
   [-1, ...data.seeds.keys()].forEach((n) => {
-    const option = node('option', '', n < 0 ? words.everyPoint : words.seed.replace('{seed}', data.seeds[n]));
+    const option = node('option', '', n < 0 ? say('everyPoint') : say('seed', {seed: data.seeds[n]}));
     option.value = n;
     select.append(option);
   });

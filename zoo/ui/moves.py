@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -16,9 +15,10 @@ from zoo.method import Method, Part
 from zoo.registry import Registry
 from zoo.ui import cards, latents, methods
 from zoo.ui.disclosure import unexpected, visible
+from zoo.ui.language import label
 from zoo.ui.request import comparison_from, limits_for, sentence
 from zoo.ui.running import Runner
-from zoo.ui.words import MOVES
+from zoo.ui.words import element, marks, say, sent
 
 if TYPE_CHECKING:
     from zoo.models.exact import GaussianMixture
@@ -65,21 +65,21 @@ CSS = (HERE / "moves.css").read_text(encoding="utf-8")
 
 def tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
     """The tab's content; to be created inside a Blocks context."""
-    with gr.Tab(MOVES["tab"], id="moves") as opened, gr.Tabs():
-        with gr.Tab(MOVES["plane"], id="moves-plane"):
+    with gr.Tab(label("moves.tab"), id="moves") as opened, gr.Tabs():
+        with gr.Tab(label("moves.plane"), id="moves-plane"):
             _plane(registry, runner, concurrency_id, opened)
         latents.between_tab(registry, runner, concurrency_id)
         latents.back_tab(registry, runner, concurrency_id)
 
 
 def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.Tab) -> None:
-    gr.HTML(cards.small(MOVES["intro"]))
+    gr.HTML(cards.small("moves.intro"))
     with gr.Row(elem_classes="zoo-lab", elem_id="moves"):
         with gr.Column(elem_classes="zoo-lab-form", min_width=280):
             lines = gr.Textbox(
                 "\n".join(LINES),
-                label=MOVES["methods"],
-                info=MOVES["methods_info"],
+                label=label("moves.methods"),
+                info=label("moves.methods_info"),
                 lines=7,
                 max_lines=12,
                 max_length=LONGEST,
@@ -91,36 +91,40 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
                 10,
                 value=3,
                 step=0.1,
-                label=MOVES["scale"],
-                info=MOVES["scale_info"],
+                label=label("moves.scale"),
+                info=label("moves.scale_info"),
                 buttons=[],
                 elem_id="moves-scale",
             )
             plain = gr.Dropdown(
-                [(MOVES["whole"], ""), *MODES],
+                [(label("moves.whole"), ""), *MODES],
                 value="",
-                label=MOVES["plain"],
+                label=label("moves.plain"),
                 filterable=False,
                 elem_id="moves-plain",
             )
             guided = gr.Dropdown(
                 MODES,
                 value="north",
-                label=MOVES["guided"],
-                info=MOVES["guided_info"],
+                label=label("moves.guided"),
+                info=label("moves.guided_info"),
                 filterable=False,
                 elem_id="moves-guided",
             )
             seeds = gr.Textbox(
-                "0..23", label=MOVES["seeds"], info=MOVES["seeds_info"], max_lines=1, elem_id="moves-seeds"
+                "0..23",
+                label=label("moves.seeds"),
+                info=label("moves.seeds_info"),
+                max_lines=1,
+                elem_id="moves-seeds",
             )
-            run = gr.Button(MOVES["run"], variant="primary", elem_id="moves-run")
+            run = gr.Button(label("moves.run"), variant="primary", elem_id="moves-run")
         with gr.Column(elem_classes="zoo-lab-stage", min_width=300):
             problem = gr.HTML("", elem_classes="zoo-lab-problem")
             stage = gr.HTML(
                 {}, html_template=_stage(), js_on_load=SCRIPT, elem_id="moves-stage", apply_default_css=False
             )
-            gr.Markdown(MOVES["look"], elem_classes="zoo-look")
+            gr.Markdown(label("moves.look"), elem_classes="zoo-look")
 
     def moved(lines: str, plain: str, guided: str, seeds: str) -> tuple[Any, str]:
         try:
@@ -181,7 +185,7 @@ def payload(
     runner.ready()
     comparison = comparison_from(MODEL, "", "", seeds, lines, registry)
     if len(comparison.seeds) > MAX_POINTS:
-        raise ValueError(f"At most {MAX_POINTS} points can be told apart, these are {len(comparison.seeds)}.")
+        raise ValueError(say("ask.points", most=MAX_POINTS, n=len(comparison.seeds)))
     limits = limits_for(comparison, registry)
     found: dict[int, tuple[Trajectory, str]] = {}
     particular = [_is_particular(method, registry) for method in comparison.cells]
@@ -199,14 +203,13 @@ def payload(
         "span": SPAN,
         "times": [round(_position(model.schedule.level(t)), 4) for t in range(model.schedule.timesteps)],
         "seeds": list(comparison.seeds),
-        "words": dict(MOVES),
         "panels": [_panel(*found[i], model, runner) for i in range(len(comparison.cells))],
     }
 
 
 def _lines(text: str) -> list[str]:
     if len(text) > LONGEST:
-        raise ValueError(f"{MOVES['methods']}: at most {LONGEST} characters, these are {len(text)}.")
+        raise ValueError(say("ask.long", most=LONGEST, n=len(text)))
     return text.splitlines()
 
 
@@ -246,9 +249,6 @@ def _panel(trajectory: Trajectory, prompt: str, model: GaussianMixture, runner: 
     }
     if trajectory.path is None or trajectory.x0 is None:
         return panel
-    facts = _facts(trajectory)
-    cost = f"{sum(trajectory.nfe.values())} NFE"
-    said = ", ".join([cost, *(f"{name}: {value}" for name, value, _ in facts)])
     states = trajectory.path.states
     chosen = _chosen(len(states))
     return panel | {
@@ -259,9 +259,8 @@ def _panel(trajectory: Trajectory, prompt: str, model: GaussianMixture, runner: 
         else _way(trajectory.solution, _chosen(len(trajectory.solution.states), MAX_SOLUTION)),
         "asked": [round(_position(level), 4) for level in trajectory.path.levels[:-1]],
         "terms": _terms(trajectory.terms, prompt, model),
-        "cost": cost,
-        "facts": facts,
-        "alt": MOVES["alt"].format(title=title, n=states.shape[1], facts=said),
+        "cost": f"{sum(trajectory.nfe.values())} NFE",
+        "facts": [tuple(map(sent, fact)) for fact in _facts(trajectory)],
     }
 
 
@@ -269,24 +268,24 @@ def _facts(trajectory: Trajectory) -> list[tuple[str, str, str]]:
     """Name, value and explanation of what can be said of the samples."""
     from zoo.metric import Score
 
-    facts = []
+    facts: list[tuple[str, str, str]] = []
     error, energy = trajectory.error_to_solution, trajectory.energy
     kind = "error_exact" if trajectory.exact else "error_fine"
     if error is None:
-        facts.append((MOVES[kind], MOVES["no_error"], MOVES["no_error_title"]))
+        facts.append((say(f"moves.{kind}"), say("moves.no_error"), say("moves.no_error_title")))
     else:
-        facts.append((MOVES[kind], _number(error.value), MOVES[f"{kind}_title"]))
+        facts.append((say(f"moves.{kind}"), _number(error.value), say(f"moves.{kind}_title")))
     if isinstance(energy, Score):
         real = "?" if energy.real is None else _number(energy.real)
         facts.append(
             (
-                MOVES["energy"],
+                say("moves.energy"),
                 _number(energy.value),
-                MOVES["energy_title"].format(n=energy.n, real=real),
+                say("moves.energy_title", n=energy.n, real=real),
             )
         )
     elif energy is not None:
-        facts.append((MOVES["energy"], MOVES["energy_absent"], energy.reason))
+        facts.append((say("moves.energy"), say("moves.energy_absent"), energy.reason))
     return facts
 
 
@@ -343,25 +342,29 @@ def _rounded(points: Any) -> list[list[float]]:
 
 def _stage() -> str:
     """The stage without its panels, which the script makes."""
-    say = {key: html.escape(text, quote=True) for key, text in MOVES.items()}
+
+    def words(name: str, tag: str = "span", attributes: str = "") -> str:
+        return element(say(f"moves.{name}"), tag, attributes)
+
     boxes = "".join(
         f'<label><input type="checkbox" name="{name}"{" checked" if on else ""}>'
-        f'<span class="zoo-key zoo-key-{name}"></span>{say[f"key_{name}"]}</label>'
+        f'<span class="zoo-key zoo-key-{name}"></span>{words(f"key_{name}")}</label>'
         for name, on in (("solution", True), ("score", True), ("x0", False))
     )
+    play = words("play", "button", 'type="button" class="zoo-play"')
+    ends = f'{words("noise")}<span class="zoo-level"></span>{words("data")}'
+    position = say("moves.scrubber")
+    scrubber = (
+        '<input type="range" class="zoo-scrubber" min="0" max="1" step="0.002" '
+        f'aria-label="{position}" {marks(position, "aria-label")}>'
+    )
+    rows = f'{words("rows", "summary")}<div class="zoo-rows"></div>'
+    path = f'<span><span class="zoo-key zoo-key-path"></span> {words("key_path")}</span>'
+    follow = f'<label>{words("follow")} <select class="zoo-follow"></select></label>'
     return (
-        '<div class="zoo-stage" hidden>'
-        '<div class="zoo-transport">'
-        f'<button type="button" class="zoo-play">{say["play"]}</button>'
-        '<div class="zoo-scrub">'
-        f'<div class="zoo-ends"><span>{say["noise"]}</span><span class="zoo-level"></span>'
-        f"<span>{say['data']}</span></div>"
-        f'<input type="range" class="zoo-scrubber" min="0" max="1" step="0.002" aria-label="{say["scrubber"]}">'
-        "</div>"
-        f'<details class="zoo-rows-box"><summary>{say["rows"]}</summary><div class="zoo-rows"></div></details>'
-        "</div>"
-        '<div class="zoo-options"><span class="zoo-shown zoo-options">'
-        f'<span><span class="zoo-key zoo-key-path"></span> {say["key_path"]}</span>{boxes}</span>'
-        f'<label>{say["follow"]} <select class="zoo-follow"></select></label></div>'
-        f'<div class="zoo-panels"></div></div><p class="zoo-empty">{say["empty"]}</p>'
+        '<div class="zoo-stage" hidden><div class="zoo-transport">'
+        f'{play}<div class="zoo-scrub"><div class="zoo-ends">{ends}</div>{scrubber}</div>'
+        f'<details class="zoo-rows-box">{rows}</details></div>'
+        f'<div class="zoo-options"><span class="zoo-shown zoo-options">{path}{boxes}</span>{follow}</div>'
+        '<div class="zoo-panels"></div></div>' + words("empty", "p", 'class="zoo-empty"')
     )

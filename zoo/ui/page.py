@@ -7,13 +7,13 @@ import json
 import gradio as gr
 
 from zoo.registry import Registry
-from zoo.ui import api, front, learn, moves, plugins_tab
+from zoo.ui import api, front, language, learn, moves, plugins_tab
 from zoo.ui.calls import calls
 from zoo.ui.catalogue import catalogue
 from zoo.ui.gate import Page
 from zoo.ui.people import People
 from zoo.ui.running import Runner
-from zoo.ui.strings import PAGE
+from zoo.ui.words import element, say
 
 ACCELERATOR = "accelerator"
 """Events of this concurrency id share the device, and so run one after the other."""
@@ -27,10 +27,13 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
     """
     people = People()
     with Page(
-        title=PAGE["title"], analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True
+        title=say("site.title"), analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True
     ) as blocks:
-        gr.HTML(f"<h1>{PAGE['title']}</h1><p>{PAGE['tagline']}</p>", elem_id="zoo-head")
-        with gr.Tab("Compare", id="compare"):
+        gr.HTML(
+            element(say("site.title"), "h1") + element(say("site.tagline"), "p") + language.switch(),
+            elem_id="zoo-head",
+        )
+        with gr.Tab(language.label("site.compare"), id="compare"):
             # One component that never changes: its script draws everything, and asks the server by itself.
             gr.HTML(
                 html_template=front.TEMPLATE,
@@ -42,7 +45,7 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
             )
         moves.tab(registry, runner, ACCELERATOR)
         learn.tab(registry, runner, ACCELERATOR)
-        with gr.Tab("Plugins", id="plugins"):
+        with gr.Tab(language.label("site.plugins"), id="plugins"):
             plugins = gr.HTML(plugins_tab.table(registry))
         api.add(registry, runner, people)
         # At each visit, since what fails in use is noted.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from zoo.hub import hosted
+from zoo.ui.words import say
 
 SWITCH = "ZOO_PER_PERSON"
 """The environment variable that says how many comparisons one person may have waiting or running; 0 is no limit."""
@@ -65,11 +66,7 @@ class People:
             self._forget()
             mine = self._works.get(who, [])
             if 0 < self.most <= len(mine):
-                many = "a comparison is" if self.most == 1 else f"{self.most} comparisons are"
-                raise TooMuch(
-                    f"{many} at work for you already, and no more than that go to one person at once: wait until one "
-                    "has ended, or cancel it"
-                )
+                raise TooMuch(say("ask.enough", n=self.most))
             work = begin()
             self._works[who] = [*(one for one in mine if one is not work), work]
             return work

@@ -7,14 +7,16 @@ import html
 from zoo.discovery import PluginInfo
 from zoo.registry import Registry
 from zoo.ui import disclosure
+from zoo.ui.words import element, say
 
 
 def table(registry: Registry) -> str:
     """The plugins as HTML, those with problems included."""
     rows = "".join(_row(info) for info in registry.plugins)
+    columns = ("plugin", "state", "version", "source", "registers")
+    heads = "".join(element(say(f"plugins.{name}"), "th") for name in columns)
     return (
-        '<div class="zoo-plugins"><table><thead><tr><th>Plugin</th><th>State</th><th>Version</th><th>Source</th>'
-        f"<th>Registers</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        f'<div class="zoo-plugins"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
 
@@ -34,7 +36,8 @@ def _row(info: PluginInfo) -> str:
     if info.error:
         details = ""
         if traceback := disclosure.traceback(info.traceback):
-            details = f"<details><summary>Traceback</summary><pre>{html.escape(traceback)}</pre></details>"
+            summary = element(say("plugins.traceback"), "summary")
+            details = f"<details>{summary}<pre>{html.escape(traceback)}</pre></details>"
         error = html.escape(disclosure.visible(info.error))
         row += f'<tr class="zoo-plugin-error"><td colspan="5">{error}{details}</td></tr>'
     return row

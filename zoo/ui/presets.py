@@ -13,22 +13,19 @@ class Preset:
     """A comparison under a name.
 
     Attributes:
-        title: what the button says.
-        why: what there is to see, in one sentence.
+        name: under which `zoo/ui/words` has what the button says, and what there is to see (`…_why`).
         lines: the methods; lists and ranges of values are grids.
         seeds: one picture each.
     """
 
-    title: str
-    why: str
+    name: str
     lines: tuple[str, ...]
     seeds: str = "0..1"
 
 
 PRESETS = (
     Preset(
-        "4-step shoot-out",
-        "Four evaluations each: which solver makes the most of them?",
+        "shootout",
         (
             "ddim steps=4",
             "dpmpp_2m steps=4",
@@ -39,26 +36,22 @@ PRESETS = (
         ),
     ),
     Preset(
-        "What guidance buys",
-        "More guidance follows the prompt more closely, and draws more alike; 1 is none.",
+        "guidance",
         ("ddim steps=15 | cfg scale=1,2,4,8",),
         "0..3",
     ),
     Preset(
-        "η sweep",
-        "η = 0 solves an ODE, η = 1 is as noisy as DDPM: with few steps, noise costs quality.",
+        "eta",
         ("ddim steps=5,10,20 eta=0,0.5,1",),
         "0",
     ),
     Preset(
-        "How many steps?",
-        "One sampler at 2 to 50 steps: where do the pictures stop changing?",
+        "steps",
         ("ddim steps=2,5,10,20,50", "dpmpp_2m steps=2,5,10,20,50"),
         "0",
     ),
     Preset(
-        "Distilled vs solver",
-        "A student trained for a few steps, against solvers given as many.",
+        "distilled",
         (
             "progressive_distillation steps=4",
             "ddim steps=4",
@@ -69,13 +62,11 @@ PRESETS = (
         ),
     ),
     Preset(
-        "Consistency vs solver",
-        "One or two evaluations of a consistency network, against solvers given as many.",
+        "consistency",
         ("consistency steps=1,2", "ddim steps=1,2", "ddim steps=50"),
     ),
     Preset(
-        "Control everything",
-        "Prompt, guidance and a classifier: what each of them adds.",
+        "control",
         (
             "ddim steps=15",
             "ddim steps=15 | cfg scale=3",

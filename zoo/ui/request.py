@@ -13,6 +13,7 @@ from zoo.method import MAX_LENGTH
 from zoo.planning import load_model, plan, resolve
 from zoo.registry import Registry, UnknownName
 from zoo.ui.disclosure import unexpected, visible
+from zoo.ui.words import Said, say
 
 if TYPE_CHECKING:
     from zoo.cell import Limits
@@ -97,9 +98,9 @@ def comparison_from(
     """
     lines = [line for line in methods if line.strip()]
     if not lines:
-        raise ValueError("There is no method to compare: tick at least one, or add one.")
+        raise ValueError(say("ask.no_method"))
     if len(lines) > MAX_METHODS:
-        raise ValueError(f"At most {MAX_METHODS} methods fit on the page, these are {len(lines)}.")
+        raise ValueError(say("ask.methods", most=MAX_METHODS, n=len(lines)))
     try:  # not Comparison's "folder:PATH": a page must not read any folder that its visitors name
         registry.model(model)
     except UnknownName as error:
@@ -120,7 +121,7 @@ def comparison_from(
     except ValidationError as error:
         raise ValueError(readable(error)) from None
     if len(comparison.seeds) > MAX_PICTURES:
-        raise ValueError(f"At most {MAX_PICTURES} seeds fit on the page, these are {len(comparison.seeds)}.")
+        raise ValueError(say("ask.seeds", most=MAX_PICTURES, n=len(comparison.seeds)))
     for method in comparison.cells:
         check_method(str(method), registry)
     for name in map(str, comparison.metrics):  # names alone: a parameter could name any folder too
@@ -162,13 +163,11 @@ def uploaded(
 
     def read(name: str) -> bytes:
         if name not in pictures:
-            raise ValueError(
-                f"The picture {name!r} was not sent; there are: {', '.join(pictures) or 'none'}."
-            )
+            raise ValueError(say("ask.picture_missing", name=name, there=", ".join(pictures) or "–"))
         try:
             return base64.b64decode(pictures[name].rpartition(",")[2], validate=True)
         except ValueError:
-            raise ValueError(f"The picture {name!r} is no data URI (data:image/png;base64,…).") from None
+            raise ValueError(say("ask.picture_uri", name=name)) from None
 
     try:
         adopted, known = adopt([Method.parse(line) for line in methods if line.strip()], {}, registry, read)
@@ -201,15 +200,22 @@ def limits_for(comparison: Comparison, registry: Registry) -> Limits:
     cost = evaluations * weight
     if cost > BUDGET:
         raise ValueError(
-            f"This would take about {evaluations} network evaluations for each of {len(comparison.seeds)} seeds, "
-            f"{cost:,.0f} in all; the page stops at {BUDGET:,}. Ask for fewer methods, steps or seeds, or use the "
-            "command line, which has no such limit: python -m zoo compare"
+            say(
+                "ask.budget",
+                evaluations=evaluations,
+                seeds=len(comparison.seeds),
+                cost=f"{cost:,.0f}",
+                budget=f"{BUDGET:,}",
+            )
         )
     return Limits(nfe=min(10_000, max(1, int(BUDGET // weight))), seconds=CELL_SECONDS)
 
 
 def sentence(error: object) -> str:
-    """An error's message as visitors read it, beginning like a sentence."""
+    """An error's message as visitors read it, like a sentence; what the page itself says stays translatable."""
+    given = error.args[0] if isinstance(error, Exception) and error.args else error
+    if isinstance(given, Said):
+        return visible(given)
     text = visible(str(error))
     return text[:1].upper() + text[1:]
 

@@ -19,6 +19,7 @@ from zoo.ui.background import in_background
 from zoo.ui.request import limits_for, sentence
 from zoo.ui.runs import Run, new_run
 from zoo.ui.shelf import Shelf
+from zoo.ui.words import say
 from zoo.watchdog import Watch, explanation
 
 if TYPE_CHECKING:
@@ -45,10 +46,6 @@ PAUSE = 0.08
 
 GIVE_UP_SECONDS = 60.0
 """How long the page waits for a method that computes without asking anything."""
-
-ADVICE = (
-    "What has ended is kept. Leave that method out, or start the page again with its plugin in ZOO_DISABLE."
-)
 
 
 class Stuck(Exception):
@@ -104,7 +101,7 @@ class Runner:
         run = new_run(comparison, blocks, self.registry)
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
-                raise Busy(f"{MOST_WAITING} comparisons wait for their turn already. Try again in a minute.")
+                raise Busy(say("run.busy", most=MOST_WAITING))
         self.shelf.begin(run)
         self._remember(run)
         self._enqueue(run, list(range(len(run.results))))
@@ -130,7 +127,7 @@ class Runner:
             ValueError: the run is at work, or has no such cell.
         """
         if run.state != "ended":
-            raise ValueError("The comparison is running: wait until it has ended, or cancel it.")
+            raise ValueError(say("run.is_running"))
         if not 0 <= index < len(run.results):
             raise ValueError(f"There is no cell {index}; the comparison has {len(run.results)}.")
         run.stop.clear()
@@ -143,7 +140,7 @@ class Runner:
         with self._lock:
             ahead = len(self._waiting)
             self._waiting.append(run)
-        run.say("waiting", f"Waiting for {ahead} before it …" if ahead else "Starting …")
+        run.say("waiting", say("run.waiting", ahead=ahead) if ahead else say("run.starting"))
         self._jobs.put((run, indices))
 
     def _remember(self, run: Run) -> Run:
@@ -174,34 +171,36 @@ class Runner:
                 self._cells(run, indices)
             problem = ""
         except Stuck as error:
-            problem = str(error)
+            problem = sentence(error)
         except ValueError as error:
             problem = sentence(error)
         except Exception as error:
             log.exception("a comparison ended with an error")
-            problem = f"The comparison stopped: {type(error).__name__}: {error}"
+            problem = say("run.stopped", error=f"{type(error).__name__}: {error}")
         for index in indices:
             if run.results[index].status in ("queued", "running"):
                 run.note(index, replace(run.results[index], status="cancelled", frames=None))
         run.seconds = time.perf_counter() - started
         done = sum(cell.status == "done" for cell in run.results)
         cancelled = any(cell.status == "cancelled" for cell in run.results)
-        status = f"{done} of {len(run.results)} cells done"
-        status += (
-            f", the rest cancelled, after {run.seconds:.1f} s." if cancelled else f" in {run.seconds:.1f} s."
+        status = say(
+            "run.cancelled" if cancelled else "run.done",
+            done=done,
+            cells=len(run.results),
+            seconds=f"{run.seconds:.1f}",
         )
         try:
             self._store(run).finish(run.result)
         except Exception:
             log.exception("a comparison could not be written")
-        run.say("ended", "Not run." if problem and not done else status, problem)
+        run.say("ended", say("run.not_run") if problem and not done else status, problem)
         self._write(run)
 
     def _given_up(self, run: Run) -> bool:
         return run.stop.is_set() or time.monotonic() - run.seen > AWAY_SECONDS
 
     def _cells(self, run: Run, indices: list[int]) -> None:
-        run.say("running", "Loading the model …")
+        run.say("running", say("run.loading"))
         self.ready()
         cells = tuple(run.comparison.cells[index] for index in indices)
         part = run.comparison.model_copy(update={"cells": cells})
@@ -238,9 +237,11 @@ class Runner:
                     elif event is latest[event.cell]:
                         run.note(indices[event.cell], event.result, event)
                 scoring = part.metrics and len(ended) == len(cells)
-                status = "Scoring …" if scoring else f"{len(ended)} of {len(cells)} cells have ended …"
+                status = say("run.ended", ended=len(ended), cells=len(cells))
+                if scoring:
+                    status = say("run.scoring")
                 if stuck := watch.stuck():
-                    status = f"{explanation(*stuck)}. Cancel gives up waiting for it."
+                    status = say("run.stuck", what=explanation(*stuck))
                     if self._given_up(run) or stuck[1] > GIVE_UP_SECONDS:
                         self._leave(run, indices, *stuck)
                 run.say("running", status)
@@ -259,7 +260,7 @@ class Runner:
             if run.results[index].status in ("queued", "running") and str(method) == what:
                 run.note(index, CellResult(what, "failed", error=trouble))
                 self.registry.note(method.names, trouble)
-        raise Stuck(f"{trouble}. {ADVICE}")
+        raise Stuck(say("run.advice", what=trouble))
 
     def _noted(self, run: Run, index: int, event: Event, store: Store) -> None:
         """Keep what a cell has come to."""

@@ -18,6 +18,7 @@ from zoo.ui import disclosure, methods
 from zoo.ui.catalogue import axis, grid_title
 from zoo.ui.request import Asked
 from zoo.ui.sweep import expand
+from zoo.ui.words import sent
 
 if TYPE_CHECKING:
     import torch
@@ -104,8 +105,8 @@ class Run:
                 "id": self.id,
                 "version": self.version,
                 "state": self.state,
-                "status": self.status,
-                "problem": self.problem,
+                "status": sent(self.status),
+                "problem": sent(self.problem),
                 "notices": list(self.result.notices),
                 "noise": self.noise,
                 "seconds": round(self.seconds, 2),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.comparison import CellResult, Comparison
 from zoo.metric import NoScore, Score
 from zoo.ui.runs import Run
+from zoo.ui.words import received, sent
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +61,7 @@ class Shelf:
             "blocks": run.blocks,
             "titles": run.titles,
             "stochastic": run.stochastic,
-            "status": run.status,
+            "status": sent(run.status),
             "seconds": run.seconds,
             "notices": list(run.notices),
             "cells": [cell.to_dict() for cell in run.results],
@@ -87,7 +88,7 @@ class Shelf:
                 stochastic=about["stochastic"],
                 results=[_result(folder, i, comparison, cell) for i, cell in enumerate(about["cells"])],
                 state="ended",
-                status=about["status"],
+                status=received(about["status"]),
                 seconds=about["seconds"],
                 notices=tuple(about["notices"]),
                 ways={int(file.stem) for file in folder.glob("ways/*.json")},

@@ -3,11 +3,8 @@
 const catalogue = JSON.parse(props.catalogue);
 const root = element.querySelector("#zoo");
 
-/** A word or sentence of zoo/ui/strings.py, with {…} filled in. */
-function t(key, values = {}) {
-  const text = catalogue.strings[key] ?? key;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
-}
+/** A word or sentence of the section "page" in zoo/ui/words, with {…} filled in. */
+const t = (key, values) => zooWords.say(`page.${key}`, values);
 
 /**
  * An element. Attributes beginning with "on" are listeners; what is null is left out, and so is what is false but for

@@ -109,7 +109,7 @@ async function modelChosen() {
     // The page works without examples; what is wrong with the model is said when it is compared.
   }
   if (form.built.model.value !== name) return;
-  if (facts.problem) form.built.about.replaceChildren(h("span", { class: "z-bad" }, facts.problem));
+  if (facts.problem) form.built.about.replaceChildren(h("span", { class: "z-bad" }, zooWords.told(facts.problem)));
   showPresets(facts.presets);
   showExamples(facts.examples);
   // In place of nothing, or of another model's example; never in place of what somebody wrote.
@@ -131,7 +131,7 @@ function showExamples(examples) {
 /** The presets that the model can run; those that need nothing special, while that is not known. */
 function showPresets(possible) {
   const plain = catalogue.presets.filter((preset) => preset.plain);
-  const shown = possible === null ? plain : catalogue.presets.filter((preset) => possible.includes(preset.title));
+  const shown = possible === null ? plain : catalogue.presets.filter((preset) => possible.includes(preset.name));
   form.built.presets.replaceChildren(
     ...shown.map((preset) =>
       h(
@@ -139,13 +139,13 @@ function showPresets(possible) {
         {
           type: "button",
           class: "z-chip",
-          title: preset.why,
+          title: zooWords.say(`presets.${preset.name}_why`),
           onclick: () => {
             fillForm({ cards: preset.cards, seeds: preset.seeds });
             startRun();
           },
         },
-        preset.title,
+        zooWords.say(`presets.${preset.name}`),
       ),
     ),
   );

@@ -17,6 +17,8 @@ reading.tools.prepend(side);
 if (window.innerWidth < 900) toggleSide(); // pictures first, where there is room for one thing at a time
 setSize();
 followPointer();
+document.title = zooWords.say("site.title");
+window.addEventListener("zoo-language", keepForm);
 begin();
 
 /** What is there at first: a run or a comparison that the address names, else an example made earlier. */
@@ -30,8 +32,31 @@ async function begin() {
   const run = parameters.get("run");
   const opened = run ? await openRun(run) : false;
   if (!opened && !given) showWelcome();
+  const unsaved = keptForm();
+  if (unsaved) fillForm(unsaved);
   root.dataset.ready = "true";
   modelChosen();
+}
+
+const FORM = "zoo-form";
+
+/** The form, as it was when another language was chosen. */
+function keptForm() {
+  try {
+    const code = window.sessionStorage.getItem(FORM);
+    window.sessionStorage.removeItem(FORM);
+    return code && unpacked(code);
+  } catch {
+    return null;
+  }
+}
+
+function keepForm() {
+  try {
+    window.sessionStorage.setItem(FORM, packed());
+  } catch {
+    // A browser that keeps nothing forgets what was typed and not yet run.
+  }
 }
 
 function showWelcome() {

@@ -112,11 +112,12 @@ function apply(news) {
     showCell(grid.views[index], cell);
   }
   if (ended) grid.views.forEach((view) => showCell(view, current.cells[view.index])); // retrying is possible now
-  if (status.text.textContent !== news.status) status.text.textContent = news.status;
+  const said = zooWords.told(news.status);
+  if (status.text.textContent !== said) status.text.textContent = said;
   status.noise.hidden = !news.noise;
   status.hash.textContent = news.noise;
   status.seconds.textContent = t("seconds_are", { what: t(current.comparison.timing === "alone" ? "alone_time" : "shared") });
-  showProblem(news.problem);
+  showProblem(zooWords.told(news.problem));
   showNotices(news.notices);
   if (Object.keys(news.cells).length || ended) cellsChanged();
 }

@@ -13,6 +13,6 @@ class Refused extends Error {
  */
 async function ask(name, data) {
   const reply = await server[name](data);
-  if (reply && reply.error) throw new Refused(reply.error, Boolean(reply.gone));
+  if (reply && reply.error) throw new Refused(zooWords.told(reply.error), Boolean(reply.gone));
   return reply;
 }
