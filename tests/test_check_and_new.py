@@ -129,6 +129,21 @@ def test_a_name_that_cannot_be_a_package_s_is_refused(name, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_built_in_s_name_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="the zoo has a plugin 'ddim' itself"):
+        write("sampler-zoo-DDIM", "sampler", tmp_path)
+
+
+def test_an_installed_plugin_with_a_built_in_s_name_is_the_one_that_is_checked(tmp_path, monkeypatch, capsys):
+    info = tmp_path / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[sampler_zoo]\nddim = no_such_module_of_a_stranger\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["check", "ddim"]) == 2
+    assert "ddim cannot be imported: ModuleNotFoundError" in capsys.readouterr().err
+
+
 def test_a_name_may_be_written_in_any_way():
     for name in ("My Solver", "my-solver", "my_solver", "sampler-zoo-my-solver"):
         assert words_of(name)["project"] == "sampler-zoo-my-solver"

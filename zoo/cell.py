@@ -114,7 +114,10 @@ class Cell:
     def start(self, device: torch.device) -> None:
         """Bring the start state to the device, and run the sampler up to its first query."""
         try:
-            self.levels = self.sampler.levels(self.model.schedule)
+            levels = self.sampler.levels(self.model.schedule)
+            if not isinstance(levels, Levels):
+                raise TypeError(f"levels must return zoo.Levels, this one returned {type(levels).__name__}")
+            self.levels = levels
             x = self._start_state(self.levels[0]).to(device, getattr(torch, self.model.precision))
             draws = KeyedNoise(self.seeds, self.model.shape, like=x)
             self._queries = conditioned(self.sampler.sample(x, self.levels, draws), self.conditioners)
@@ -150,7 +153,7 @@ class Cell:
     def fail(self, error: BaseException) -> None:
         """End this cell with an error; whatever it has cost and shown so far is kept."""
         self.status = "failed"
-        self.error = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        self.error = _told(error)
         self.traceback = "".join(traceback.format_exception(error))
         self._close()
 
@@ -197,7 +200,9 @@ class Cell:
                     self._finish()
             except Exception as error:
                 self.fail(error)
-        except (Exception, SystemExit) as error:  # a plugin that calls sys.exit ends its own cell only
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a plugin raises, and sys.exit too, ends its own cell only
             self.fail(error)
 
     def pictures(self) -> torch.Tensor:
@@ -279,6 +284,15 @@ class Cell:
                 SystemExit,
             ) as error:  # a plugin's clean-up must not undo what the cell has reached
                 self.traceback += "".join(traceback.format_exception(error))
+
+
+def _told(error: BaseException) -> str:
+    """An error in one line; its text is the plugin's code again, and may itself raise."""
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def weighted(query: Query | ClassQuery) -> list[str]:

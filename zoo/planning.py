@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from zoo.annotator import Annotator
 from zoo.conditioner import Conditioner
+from zoo.hooks import told
 from zoo.hookspecs import Spec
 from zoo.method import Method, Part
 from zoo.metric import Metric, NoScore
@@ -20,12 +21,28 @@ from zoo.pictures import control_map
 from zoo.prediction import check_determines_x0
 from zoo.registry import Registry, UnknownName
 from zoo.sampler import NEGATIVE, PROMPT, Sampler, Source
+from zoo.schedule import Levels, Schedule
 
 if TYPE_CHECKING:
     import torch
 
     from zoo.cell import Cell, Limits
     from zoo.comparison import Comparison
+
+
+class BrokenMethod(ValueError):
+    """A plugin's own code raised while a method was made; its error is the cause."""
+
+
+class _Broken(Sampler):
+    """In the place of a method that cannot be made: its cell fails with the reason, and the others are done."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+
+    def levels(self, schedule: Schedule) -> Levels:
+        raise self._error
 
 
 def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cell | str]:
@@ -36,7 +53,7 @@ def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cel
     """
     from zoo.cell import Cell
 
-    methods = [(str(method), *resolve(method, registry)) for method in comparison.cells]
+    methods = [(str(method), *_resolved(method, registry)) for method in comparison.cells]
     model = load_model(comparison.model, registry)
     conditions = {PROMPT: comparison.prompt, NEGATIVE: comparison.negative}
     check_prompts(model, conditions)
@@ -49,7 +66,7 @@ def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cel
                 maps = control_maps(model, conditioners, comparison.pictures, registry)
         except ValueError as error:
             reason = str(error)
-        except Exception as error:  # an annotator's own code ran
+        except (Exception, SystemExit) as error:  # an annotator's own code ran
             reason = f"{type(error).__name__}: {error}"
         cell = Cell(
             model, sampler, conditioners, conditions, comparison.seeds, limits, maps=maps, label=label
@@ -75,6 +92,7 @@ def resolve(method: Method, registry: Registry) -> tuple[Sampler, list[Condition
 
     Raises:
         ValueError: an unknown name, or parameters that are unknown or out of bounds.
+        BrokenMethod: a plugin's own code raised.
     """
     try:
         sampler = registry.sampler(method.sampler.name)
@@ -83,6 +101,14 @@ def resolve(method: Method, registry: Registry) -> tuple[Sampler, list[Condition
         raise ValueError(f"in the method {str(method)!r}: {error}") from None
     built = [_build(spec, part) for spec, part in zip(conditioners, method.conditioners, strict=True)]
     return _build(sampler, method.sampler), built
+
+
+def _resolved(method: Method, registry: Registry) -> tuple[Sampler, list[Conditioner]]:
+    """As `resolve`, but a method that cannot be made is one whose cell will fail."""
+    try:
+        return resolve(method, registry)
+    except BrokenMethod as error:
+        return _Broken(error.__cause__ or error), []
 
 
 def resolve_metrics(comparison: Comparison, registry: Registry) -> dict[Part, Metric | NoScore]:
@@ -100,7 +126,7 @@ def resolve_metrics(comparison: Comparison, registry: Registry) -> dict[Part, Me
             raise ValueError(str(error)) from None
         except ValidationError as error:
             raise ValueError(f"in the metric {str(part)!r}: {_readable(error, spec)}") from None
-        except Exception as error:  # a plugin's own code ran
+        except (Exception, SystemExit) as error:  # a plugin's own code ran
             found[part] = NoScore(f"{type(error).__name__}: {error}", failed=True)
     return found
 
@@ -143,7 +169,7 @@ def impossible(
             conditioner.check(model, conditions)
     except ValueError as error:
         return str(error)
-    except Exception:  # a mistake of the plugin's: its cell will fail alone, with the traceback
+    except (Exception, SystemExit):  # a mistake of the plugin's: its cell will fail alone, with the traceback
         return ""
     return ""
 
@@ -222,8 +248,9 @@ def _build(spec: Spec, part: Part) -> Any:
         return spec.load()(spec.params_model()(**dict(part.params)))
     except ValidationError as error:
         raise ValueError(f"in the method {str(part)!r}: {_readable(error, spec)}") from None
-    except ImportError as error:
-        raise ValueError(f"in the method {str(part)!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # a plugin's own code ran
+        why = str(error) if isinstance(error, ImportError) else told(error)
+        raise BrokenMethod(f"in the method {str(part)!r}: {why}") from error
 
 
 def _readable(error: ValidationError, spec: Spec) -> str:

@@ -96,6 +96,12 @@ class Immortal(Guide):
             yield query
 
 
+class InferenceWhileItWaits(Guide):
+    def guide(self, query):
+        with torch.inference_mode():
+            return (yield query)
+
+
 class AsksNow(Guide):
     """Draws noise of its own from torch's generator."""
 
@@ -125,6 +131,7 @@ def test_a_right_conditioner_passes():
         (RepliesWithATensor, "each_query_gets_its_prediction"),
         (Widens, "single_precision_stays"),
         (ChangesTheTerms, "inputs_are_untouched"),
+        (InferenceWhileItWaits, "settings_are_untouched"),
         (Counts, "same_seed_same_sample"),
         (Counts, "other_cells_do_not_matter"),
         (GuidesByTheBatch, "batch_split_does_not_matter"),

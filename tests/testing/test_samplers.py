@@ -142,6 +142,83 @@ class InPlace(Heun):
         return x
 
 
+class InPlaceOnEps(Heun):
+    def sample(self, x, levels, noise):
+        for t, s in levels.pairs():
+            prediction = yield Query(x, t)
+            x = s.alpha * prediction.x0 + prediction.eps.mul_(s.sigma)
+        return x
+
+
+class InPlaceOnWhatItAsked(Ancestral):
+    def sample(self, x, levels, noise):
+        asked = yield Query(x.clone(), levels[0])
+        asked.x.zero_()
+        return (yield from super().sample(x, levels, noise))
+
+
+class NoGradWhileItWaits(Heun):
+    def sample(self, x, levels, noise):
+        with torch.no_grad():
+            return (yield from super().sample(x, levels, noise))
+
+
+class DoubleForEverybody(Heun):
+    def sample(self, x, levels, noise):
+        torch.set_default_dtype(torch.float64)
+        return (yield from super().sample(x, levels, noise))
+
+
+class SilencesNumpy(Heun):
+    def sample(self, x, levels, noise):
+        with np.errstate(divide="ignore"):
+            return (yield from super().sample(x, levels, noise))
+
+
+class DividesByTheStep(Heun):
+    """Fine until a step goes nowhere."""
+
+    def sample(self, x, levels, noise):
+        for t, s in levels.pairs():
+            prediction = yield Query(x, t)
+            x = s.alpha * prediction.x0 + s.sigma * prediction.eps
+            h = torch.tensor(s.log_snr - t.log_snr)
+            x = x * (h / h if h.isfinite() else 1)
+        return x
+
+
+class WrongInOneStep(Heun):
+    def sample(self, x, levels, noise):
+        sample = yield from super().sample(x, levels, noise)
+        return sample if levels.steps > 1 else 0.9 * sample
+
+
+class OneNoiseForAllSteps(Ancestral):
+    def sample(self, x, levels, noise):
+        z = noise()
+        return (yield from super().sample(x, levels, lambda: z))
+
+
+class OneNoiseForAllImages(Ancestral):
+    def sample(self, x, levels, noise):
+        return (yield from super().sample(x, levels, lambda: noise()[:1].expand_as(x)))
+
+
+class OwnGenerator(Ancestral):
+    """Every image gets the same noise, and noise() is asked for show."""
+
+    def sample(self, x, levels, noise):
+        noise()
+        own = torch.Generator().manual_seed(0)
+        draw = lambda: torch.randn(x.shape[1:], dtype=x.dtype, generator=own).expand_as(x)  # noqa: E731
+        return (yield from super().sample(x, levels, draw))
+
+
+class StopsTooSoon(Heun):
+    def sample(self, x, levels, noise):
+        return (yield from super().sample(x, Levels(levels[:-1]), noise))
+
+
 class OverTheBatch(Heun):
     def sample(self, x, levels, noise):
         sample = yield from super().sample(x, levels, noise)
@@ -224,11 +301,13 @@ class Forgetful(Heun):
         other: int = Field(20, ge=1, title="Other", exclude=True)
 
 
-def failing(implementation, **params) -> dict[str, str]:
-    """The checks that fail, with their messages; those that need a module of its own are left out."""
+def failing(implementation, *names: str, **params) -> dict[str, str]:
+    """The checks that fail, of these or of all, with their messages; what needs a module of its own is left out."""
     spec = SamplerSpec("specimen", implementation, title="Specimen")
     found = {}
     for function in CHECKS["sampler"]:
+        if names and function.__name__ not in names:
+            continue
         check = Check(function, Subject(spec, params))
         try:
             check()
@@ -261,6 +340,17 @@ def test_what_is_right_passes(right):
         (GlobalNoise, "noise_is_drawn_as_declared"),
         (SeedsTheWorld, "global_generators_are_untouched"),
         (InPlace, "inputs_are_untouched"),
+        (InPlaceOnEps, "inputs_are_untouched"),
+        (InPlaceOnWhatItAsked, "inputs_are_untouched"),
+        (NoGradWhileItWaits, "settings_are_untouched"),
+        (DoubleForEverybody, "settings_are_untouched"),
+        (SilencesNumpy, "settings_are_untouched"),
+        (WrongInOneStep, "the_clean_end_has_no_noise"),
+        (StopsTooSoon, "the_clean_end_has_no_noise"),
+        (DividesByTheStep, "any_number_of_steps_is_finite"),
+        (OneNoiseForAllSteps, "queries_fit_their_level"),
+        (OneNoiseForAllImages, "batch_split_does_not_matter"),
+        (OwnGenerator, "queries_fit_their_level"),
         (OverTheBatch, "batch_split_does_not_matter"),
         (OverTheBatch, "batch_partners_do_not_matter"),
         (Immortal, "it_can_be_cancelled"),
@@ -280,7 +370,7 @@ def test_what_is_right_passes(right):
 )
 def test_what_is_wrong_is_caught(specimen, check):
     settings = {"other": 7} if specimen is Forgetful else {}
-    message = failing(specimen, **settings)[check]
+    message = failing(specimen, check, **settings)[check]
     assert "expected: " in message
     assert "came:     " in message
     assert f"docs/plugins/testing.md#{check}" in message
@@ -289,6 +379,19 @@ def test_what_is_wrong_is_caught(specimen, check):
 def test_a_wrong_coefficient_is_seen_by_nothing_but_the_order():
     """Its error is small, its sample finite, its moments right."""
     assert list(failing(WrongCoefficient)) == ["order_of_convergence"]
+
+
+def test_what_a_specimen_sets_does_not_outlive_its_check():
+    assert "settings_are_untouched" in failing(DoubleForEverybody, "settings_are_untouched")
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_who_claims_no_order_is_told_what_was_measured():
+    undeclared = type("Undeclared", (WrongCoefficient,), {"order": lambda self: None})
+    spec = SamplerSpec("specimen", undeclared, title="Specimen")
+    (order,) = [f for f in CHECKS["sampler"] if f.__name__ == "order_of_convergence"]
+    with pytest.raises(NotApplicable, match=r"it declares none by order\(\) \(measured: 0\.70\)"):
+        Check(order, Subject(spec, {}))()
 
 
 def test_a_heavy_import_is_caught(tmp_path):

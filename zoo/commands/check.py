@@ -115,7 +115,8 @@ def _importer(target: str) -> Callable[[], object]:
     from zoo.discovery import built_ins, drop_in, entry_points
     from zoo.hooks import check_name
 
-    known = {info.name: importer for info, importer in [*entry_points(), *built_ins()]}
+    # A stranger's plugin may have a built-in's name, and is then the one that is meant.
+    known = {info.name: importer for info, importer in [*built_ins(), *entry_points()]}
     path = Path(target)
     if target.endswith(".py"):
         if not path.is_file():

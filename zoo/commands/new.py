@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.builtins import MODULES
+
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
@@ -69,7 +71,7 @@ def add(commands: Any) -> None:
 
 def _new(arguments: argparse.Namespace) -> int:
     folder = write(arguments.name, arguments.kind, Path(arguments.out))
-    print(f"written to {folder}; next:\n  cd {folder}\n  pip install -e '.[test]'\n  python -m pytest")
+    print(f'written to {folder}; next:\n  cd {folder}\n  pip install -e ".[test]"\n  python -m pytest')
     return 0
 
 
@@ -77,9 +79,11 @@ def write(name: str, kind: str, out: Path) -> Path:
     """Write the package into a new folder within `out`, and return that.
 
     Raises:
-        ValueError: the name cannot be a package's, or its folder is there already.
+        ValueError: the name cannot be a package's, or is a built-in's, or its folder is there already.
     """
     words = words_of(name)
+    if words["plugin"] in MODULES:
+        raise ValueError(f"the zoo has a plugin {words['plugin']!r} itself; choose another name")
     folder = out / words["project"]
     if folder.exists():
         raise ValueError(f"{folder} is there already; choose another name, or another folder with --out")

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from zoo.annotator import Annotator
 from zoo.hub import Unavailable
 from zoo.testing import worlds
-from zoo.testing.checks import Function, NotApplicable, Subject, require
+from zoo.testing.checks import Function, NotApplicable, require
 from zoo.testing.common import COMMON
+from zoo.testing.subjects import Subject
 
 SIZES = ((1, 1), (32, 32), (33, 47))
 

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from zoo.hookspecs import HEAVY
 from zoo.method import Part
-from zoo.testing.checks import Function, NotApplicable, Subject, fail, require
+from zoo.testing.checks import Function, NotApplicable, fail, require
+from zoo.testing.subjects import Subject
 
 
 def import_is_light(subject: Subject) -> None:

@@ -6,15 +6,16 @@ from typing import Any
 
 import torch
 
-from zoo.conditioner import Conditioner
+from zoo.conditioner import Conditioner, conditioned
 from zoo.engine import Engine
 from zoo.model import Model
 from zoo.planning import impossible
-from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
+from zoo.sampler import NEGATIVE, PROMPT, Noise, Queries, Query, Sampler
 from zoo.schedule import Level, Levels
 from zoo.testing import worlds
-from zoo.testing.checks import Function, NotApplicable, Subject, fail, require
+from zoo.testing.checks import Function, NotApplicable, fail, require
 from zoo.testing.common import COMMON
+from zoo.testing.subjects import Subject
 
 SAME = 1e-6
 """What rounding may do to a sample in float64."""
@@ -83,6 +84,21 @@ def global_generators_are_untouched(subject: Subject) -> None:
     """The global generators of torch, NumPy and Python are neither used nor seeded."""
     _applies(subject, worlds.mixture())
     worlds.require_untouched_generators(lambda: _run(subject).sample)
+
+
+def settings_are_untouched(subject: Subject) -> None:
+    """Nothing that is set for the whole process is changed, neither for good nor while an answer is awaited.
+
+    A `with torch.enable_grad():` around a `yield` stays in force in the engine and in every other cell.
+    """
+    model = worlds.mixture()
+    _applies(subject, model)
+
+    class Guided(worlds.Straight):
+        def sample(self, x: torch.Tensor, levels: Levels, noise: Noise) -> Queries:
+            return conditioned(super().sample(x, levels, noise), [subject.make()])
+
+    worlds.require_untouched_settings(Guided(), model.schedule)
 
 
 def inputs_are_untouched(subject: Subject) -> None:
@@ -193,6 +209,7 @@ def it_goes_with_any_sampler(subject: Subject) -> None:
 CHECKS: tuple[Function, ...] = (
     *COMMON,
     is_a_conditioner,
+    settings_are_untouched,
     each_query_gets_its_prediction,
     single_precision_stays,
     same_seed_same_sample,

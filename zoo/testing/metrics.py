@@ -11,8 +11,9 @@ import torch
 from zoo.metric import Absent, Finished, Metric, Score
 from zoo.model import Model
 from zoo.testing import worlds
-from zoo.testing.checks import Function, NotApplicable, Subject, require
+from zoo.testing.checks import Function, NotApplicable, require
 from zoo.testing.common import COMMON
+from zoo.testing.subjects import Subject
 
 
 def is_a_metric(subject: Subject) -> None:

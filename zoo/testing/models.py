@@ -14,8 +14,9 @@ from zoo.planning import impossible
 from zoo.prediction import KINDS
 from zoo.sampler import NEGATIVE, PROMPT
 from zoo.testing import worlds
-from zoo.testing.checks import Function, NotApplicable, Subject, require
+from zoo.testing.checks import Function, NotApplicable, require
 from zoo.testing.common import import_is_light
+from zoo.testing.subjects import Subject
 
 SAME = 1e-4
 """What another batch may do to a network's output: convolutions add up in another order in float32."""

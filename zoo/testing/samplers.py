@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 
 from zoo.engine import Engine
@@ -13,8 +14,9 @@ from zoo.planning import impossible
 from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
 from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level, Levels, Schedule
 from zoo.testing import worlds
-from zoo.testing.checks import Function, NotApplicable, Subject, fail, require
+from zoo.testing.checks import Function, NotApplicable, fail, require
 from zoo.testing.common import COMMON
+from zoo.testing.subjects import Subject
 
 SAME = 1e-6
 """What rounding may do to a sample in float64; a batch of another size adds up in another order."""
@@ -69,18 +71,22 @@ def shape_dtype_and_device_are_kept(subject: Subject) -> None:
 
 
 def any_number_of_steps_is_finite(subject: Subject) -> None:
-    """One step, two, three, or thirteen give a finite sample."""
-    model = worlds.gaussian()
-    for steps in (1, 2, 3, 13):
-        try:
-            sampler = subject.make(steps=steps) if _has_steps(subject) else _few(subject, model)
-        except ValueError:  # beyond its bounds
-            continue
-        if not impossible(model, sampler, [], {PROMPT: "", NEGATIVE: ""}):
-            sample = _run(model, sampler).sample
-            require(
-                torch.isfinite(sample).all(), f"finite numbers at {steps} steps", "NaN or infinite numbers"
-            )
+    """One step, two, three, or thirteen give a finite sample, also where the last step goes nowhere.
+
+    Stable Diffusion's clean level is its own last timestep: a step from there to there has h = 0, and a sampler must
+    not divide by it.
+    """
+    for model in (worlds.gaussian(), worlds.gaussian(worlds.noisy_end())):
+        for steps in (1, 2, 3, 13):
+            sampler = _exactly(subject, model, steps)
+            if sampler is not None:
+                sample = _run(model, sampler).sample
+                end = "" if model.schedule.clean.sigma == 0 else " towards a clean level that keeps noise"
+                require(
+                    torch.isfinite(sample).all(),
+                    f"finite numbers at {steps} steps{end}",
+                    "NaN or infinite ones",
+                )
 
 
 def same_seed_same_sample(subject: Subject) -> None:
@@ -125,8 +131,18 @@ def global_generators_are_untouched(subject: Subject) -> None:
     worlds.require_untouched_generators(lambda: _run(model, _few(subject, model)).sample)
 
 
+def settings_are_untouched(subject: Subject) -> None:
+    """Nothing that is set for the whole process is changed, neither for good nor while an answer is awaited.
+
+    Those are torch's gradient and inference mode, autocast, default dtype and deterministic algorithms, and NumPy's
+    handling of errors. A `with torch.no_grad():` around a `yield` stays in force in the engine and in every other cell.
+    """
+    model = worlds.gaussian()
+    worlds.require_untouched_settings(_few(subject, model), model.schedule)
+
+
 def inputs_are_untouched(subject: Subject) -> None:
-    """The start state, the predictions and the noise are not changed in place.
+    """The start state, the queries' states, the predictions and the noise are not changed in place.
 
     Others hold them too: the preview is the prediction's x0. Write `x = x + …`, not `x += …`.
     """
@@ -139,13 +155,13 @@ def inputs_are_untouched(subject: Subject) -> None:
         given.append((what, tensor, tensor.clone()))
         return tensor
 
-    start = keep("the start state", draw())
     worlds.by_hand(
         sampler,
-        start,
+        keep("the start state", draw()),
         sampler.levels(model.schedule),
-        lambda x, level: keep("a prediction's x0", model.x0(x, level, 0)),
+        lambda x, level: model.x0(keep("a query's x", x), level, 0),
         lambda: keep("the noise", draw()),
+        lambda prediction: (keep("a prediction's x0", prediction.x0), keep("its eps", prediction.eps)),
     )
     changed = [what for what, tensor, copy in given if not torch.equal(tensor, copy)]
     require(not changed, "inputs as they were", f"{', '.join(dict.fromkeys(changed))} was changed in place")
@@ -276,19 +292,24 @@ def queries_fit_their_level(subject: Subject) -> None:
 
 
 def the_clean_end_has_no_noise(subject: Subject) -> None:
-    """Where the network always answers the same x0, the sample is that x0.
+    """Where the network always answers the same x0, the sample is that x0, in one step or in many.
 
     No noise is added on the way to the clean level. Tell it by the next level, `s.is_clean`, and not by t > 0: with
     trailing spacing t = 0 is never visited, and a mask on it leaves noise in the picture.
     """
     model = worlds.gaussian()
-    sampler = _few(subject, model)
-    draw = worlds.draws(8)
-    x = draw()
-    target = torch.linspace(-0.9, 0.9, 12, dtype=torch.float64).view(worlds.SHAPE).expand_as(x)
-    found = worlds.by_hand(sampler, x, sampler.levels(model.schedule), lambda *_: target.clone(), draw).sample
-    off = worlds.farthest(found, target)
-    require(off < 1e-4, "the predicted x0 itself", f"a sample that is up to {off:.3g} away from it")
+    for steps in (5, 1, 2, 3, 13):
+        sampler = _few(subject, model) if steps == 5 else _exactly(subject, model, steps)
+        if sampler is None:
+            continue
+        draw = worlds.draws(8)
+        x = draw()
+        target = torch.linspace(-0.9, 0.9, 12, dtype=torch.float64).view(worlds.SHAPE).expand_as(x)
+        levels = sampler.levels(model.schedule)
+        found = worlds.by_hand(sampler, x, levels, lambda *_, x0=target: x0.clone(), draw).sample
+        off = worlds.farthest(found, target)
+        came = f"a sample that is up to {off:.3g} away from it, in {levels.steps} steps"
+        require(off < 1e-3, "the predicted x0 itself", came)
 
 
 def order_of_convergence(subject: Subject) -> None:
@@ -301,14 +322,11 @@ def order_of_convergence(subject: Subject) -> None:
     sampler = subject.make()
     order = sampler.order()
     if order is None:
-        raise NotApplicable("it declares no order of convergence; define order() if it solves the ODE")
-    sizes = (16, 32, 64, 128)
+        raise NotApplicable(f"it declares none by order(){_measured(subject)}")
     for schedule in (DiscreteSchedule.linear(), KarrasSchedule()):
-        model = worlds.gaussian(schedule)
-        errors = [_error_on_the_way(sampler, model, steps) for steps in sizes]
-        found = _slope(sizes, errors)
-        if max(errors) > 1e-9:
-            series = ", ".join(f"{e:.2e} at {n}" for n, e in zip(sizes, errors, strict=True))
+        found, errors = _order(sampler, schedule)
+        if max(errors.values()) > 1e-9:
+            series = ", ".join(f"{error:.2e} at {n}" for n, error in errors.items())
             kind = type(schedule).__name__
             require(found > order - 0.3, f"order {order} with {kind}", f"order {found:.2f}: errors {series}")
 
@@ -358,6 +376,7 @@ def terminal_moments(subject: Subject) -> None:
 CHECKS: tuple[Function, ...] = (
     *COMMON,
     is_a_sampler,
+    settings_are_untouched,
     levels_end_clean,
     shape_dtype_and_device_are_kept,
     any_number_of_steps_is_finite,
@@ -399,6 +418,17 @@ def _few(subject: Subject, model: Model, steps: int = 5) -> Sampler:
     raise NotApplicable(f"not possible on {model.name}: {reason}")
 
 
+def _exactly(subject: Subject, model: Model, steps: int) -> Sampler | None:
+    """The sampler with just this many steps; None where that is beyond its bounds, or impossible on the model."""
+    if not _has_steps(subject):
+        return None
+    try:
+        sampler: Sampler = subject.make(steps=steps)
+    except ValueError:
+        return None
+    return None if impossible(model, sampler, [], {PROMPT: "", NEGATIVE: ""}) else sampler
+
+
 def _has_steps(subject: Subject) -> bool:
     return "steps" in subject.spec.params_model().model_fields
 
@@ -410,6 +440,27 @@ def _run(model: Model, sampler: Sampler, seeds: tuple[int, ...] = (0, 1)) -> wor
 def _must_solve_with_the_denoiser(sampler: Sampler) -> None:
     if sampler.requires() != ("denoiser",):
         raise NotApplicable(f"it asks {', '.join(sampler.requires())}, not the denoiser alone")
+
+
+def _measured(subject: Subject) -> str:
+    """What the order of a sampler that declares none would be, for its author."""
+    try:
+        sampler = subject.make()
+        if sampler.is_stochastic() or sampler.requires() != ("denoiser",):
+            return ""
+        found, _ = _order(sampler, DiscreteSchedule.linear())
+    except (Exception, SystemExit):  # nothing is claimed, so nothing can be wrong
+        return ""
+    return f" (measured: {found:.2f}); without it a wrong coefficient may go unnoticed"
+
+
+def _order(sampler: Sampler, schedule: Schedule) -> tuple[float, dict[int, float]]:
+    """Minus the slope of log error against log steps, by least squares; and the errors by steps."""
+    model = worlds.gaussian(schedule)
+    errors = {steps: _error_on_the_way(sampler, model, steps) for steps in (16, 32, 64, 128)}
+    xs = np.log(list(errors))
+    ys = np.log(np.maximum(list(errors.values()), 1e-300))
+    return -float(np.polyfit(xs, ys, 1)[0]), errors
 
 
 def _error_on_the_way(sampler: Sampler, model: Any, steps: int) -> float:
@@ -429,14 +480,6 @@ def _levels_on_the_way(schedule: Schedule, steps: int) -> Levels:
     high, low = -4.0, 3.0
     snrs = [high + (low - high) * i / steps for i in range(steps + 1)] + [low + 0.5, low + 1]
     return Levels([*(schedule.level_at(snr) for snr in snrs), schedule.clean], schedule)
-
-
-def _slope(sizes: tuple[int, ...], errors: list[float]) -> float:
-    """Minus the slope of log error against log size, by least squares."""
-    xs = [math.log(n) for n in sizes]
-    ys = [math.log(max(error, 1e-300)) for error in errors]
-    mx, my = sum(xs) / len(xs), sum(ys) / len(ys)
-    return -sum((x - mx) * (y - my) for x, y in zip(xs, ys, strict=True)) / sum((x - mx) ** 2 for x in xs)
 
 
 def _tensor(kept: Any) -> str:

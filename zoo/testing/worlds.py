@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from zoo.engine import Engine
 from zoo.model import Model
 from zoo.models.exact import GaussianMixture
 from zoo.prediction import Prediction, to_eps
-from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Query, Sampler
+from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Noise, Queries, Query, Sampler
 from zoo.schedule import DiscreteSchedule, Level, Levels, Schedule
 from zoo.testing.checks import fail, require
 
@@ -60,13 +61,22 @@ def mixture(single: bool = False) -> GaussianMixture:
     )
 
 
+def noisy_end() -> DiscreteSchedule:
+    """Thirteen timesteps, of which the last is also the clean level and keeps a little noise, as in Stable Diffusion.
+
+    Thirteen steps visit them all, and the last of these goes nowhere.
+    """
+    alphas = DiscreteSchedule.linear().alphas_cumprod[::77]
+    return DiscreteSchedule(alphas, clean=Level(math.sqrt(alphas[0]), math.sqrt(1 - alphas[0]), None))
+
+
 class Straight(Sampler):
     """x_s = alpha_s·x0 + sigma_s·eps in five steps: what conditioners and models are tried with."""
 
     def levels(self, schedule: Schedule) -> Levels:
         return schedule.levels(5)
 
-    def sample(self, x, levels, noise):  # type: ignore[no-untyped-def]
+    def sample(self, x: torch.Tensor, levels: Levels, noise: Noise) -> Queries:
         for t, s in levels.pairs():
             prediction = yield Query(x, t)
             x = s.alpha * prediction.x0 + s.sigma * prediction.eps
@@ -123,8 +133,9 @@ def by_hand(
     levels: Levels,
     x0: Callable[[torch.Tensor, Level], torch.Tensor],
     noise: Callable[[], torch.Tensor],
+    see: Callable[[Prediction], object] = lambda prediction: None,
 ) -> Run:
-    """Run a sampler without an engine; `x0(x, level)` is what every network says."""
+    """Run a sampler without an engine; `x0(x, level)` is what every network says, and `see` gets each prediction."""
     queries: list[Query | ClassQuery] = []
     generator = sampler.sample(x, levels, noise)
     reply: Any = None
@@ -139,6 +150,7 @@ def by_hand(
             else:
                 clean = x0(query.x, query.level)
                 reply = Prediction(query.x, query.level, clean, to_eps(clean, query.x, query.level))
+                see(reply)
     except StopIteration as stop:
         return Run(stop.value, queries)
 
@@ -173,6 +185,55 @@ def rng_state() -> dict[str, Any]:
         ],
         "torch": torch.get_rng_state().tolist(),
     }
+
+
+def settings() -> dict[str, Any]:
+    """What is set for a whole thread or process, and so reaches out of whatever sets it, to be compared."""
+    return {
+        "torch.is_grad_enabled()": torch.is_grad_enabled(),
+        "torch.is_inference_mode_enabled()": torch.is_inference_mode_enabled(),
+        "torch.is_autocast_enabled('cpu')": torch.is_autocast_enabled("cpu"),
+        "torch.get_default_dtype()": torch.get_default_dtype(),
+        "torch.are_deterministic_algorithms_enabled()": torch.are_deterministic_algorithms_enabled(),
+        "numpy.geterr()": np.geterr(),
+    }
+
+
+@contextmanager
+def usual_settings() -> Iterator[None]:
+    """torch and NumPy as a fresh process has them, and afterwards as they were."""
+    dtype, strict = torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
+    with torch.enable_grad(), np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+        torch.set_default_dtype(torch.float32)
+        torch.use_deterministic_algorithms(False)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            torch.use_deterministic_algorithms(strict)
+
+
+def require_untouched_settings(sampler: Sampler, schedule: Schedule) -> None:
+    """Refuse a sampler, alone or within conditioners, that sets something global, be it only while it waits.
+
+    Raises:
+        CheckFailed: a setting is another at a query, or at the end.
+    """
+
+    def compare(when: str) -> None:
+        now = settings()
+        changed = [f"{name} = {now[name]}" for name in before if now[name] != before[name]]
+        require(not changed, f"all settings as they were, {when}", ", ".join(changed))
+
+    def answer(x: torch.Tensor, level: Level) -> torch.Tensor:
+        compare("while the sampler waits for an answer")
+        return 0.1 * x
+
+    with usual_settings():
+        before = settings()
+        draw = draws(2)
+        by_hand(sampler, draw(), sampler.levels(schedule), answer, draw)
+        compare("at the end")
 
 
 def require_untouched_generators(draw: Callable[[], torch.Tensor]) -> None:

@@ -39,10 +39,12 @@ def specs(method: Method, registry: Registry) -> list[tuple[Part, Spec]]:
 
 
 def fields(spec: Spec) -> dict[str, FieldInfo]:
-    """The parameters of a sampler or conditioner; none if its implementation cannot be imported."""
+    """The parameters of a sampler or conditioner; none if they, or their defaults, cannot be had."""
     try:
         model: type[BaseModel] = spec.params_model()
-    except ImportError:
+        for field in model.model_fields.values():
+            field.get_default(call_default_factory=True)
+    except (Exception, SystemExit):  # a plugin's own code ran; a comparison with it says what happened
         return {}
     return dict(model.model_fields)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from zoo.comparison import CellResult, Comparison, ComparisonResult, Event
+from zoo.method import Method
 from zoo.metric import Score
 from zoo.planning import resolve
 from zoo.registry import Registry
@@ -190,8 +191,15 @@ def new_run(comparison: Comparison, blocks: Sequence[dict[str, Any]], registry: 
         blocks=list(blocks),
         results=[CellResult(str(method), "queued") for method in comparison.cells],
         titles=[methods.title(str(method), registry) for method in comparison.cells],
-        stochastic=[resolve(method, registry)[0].is_stochastic() for method in comparison.cells],
+        stochastic=[_is_stochastic(method, registry) for method in comparison.cells],
     )
+
+
+def _is_stochastic(method: Method, registry: Registry) -> bool:
+    try:
+        return bool(resolve(method, registry)[0].is_stochastic())
+    except (Exception, SystemExit):  # a plugin's own code ran; its cell will say what happened
+        return False
 
 
 def _score(name: str, score: Any) -> dict[str, Any]:
