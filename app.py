@@ -22,7 +22,14 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build the page and serve it until interrupted."""
+    from zoo.ui import login
+
     arguments = _parser().parse_args(argv)
+    try:
+        logins = login.from_environment()
+    except ValueError as error:
+        print(f"app.py: {error}", file=sys.stderr)
+        return 2
     arguments.port = arguments.port or _free_port(arguments.host)
     problem = _taken(arguments.host, arguments.port)
     if problem:
@@ -33,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from starlette.middleware import Middleware
 
     from zoo.registry import Registry
-    from zoo.ui import language, learn, page, style, tools, zerogpu
+    from zoo.ui import gate, language, learn, page, style, tools, zerogpu
     from zoo.ui.running import Runner
 
     if arguments.mcp:
@@ -41,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"app.py: {problem}", file=sys.stderr)
             return 2
         tools.enable()
-    if not _own_machine(arguments.host):
-        os.environ.setdefault("ZOO_HOSTED", "1")  # a safety checker that a model carries is kept
+    if not login.is_own(arguments.host):
+        # Strangers may look: errors are told without folders, and a safety checker that a model carries is kept.
+        os.environ.setdefault("ZOO_HOSTED", "1")
     registry = Registry(arguments.plugins_dir, safe_mode=arguments.safe_mode, models=arguments.models)
     for plugin in registry.plugins:
         if plugin.error:
@@ -52,19 +60,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         zerogpu.place(registry)
     try:
         runner = Runner(registry, "cpu" if lent else arguments.device)
+        blocks = page.build(registry, runner)
     except ValueError as error:  # a limit in the environment that is none
         print(f"app.py: {error}", file=sys.stderr)
         return 2
-    blocks = page.build(registry, runner)
     _, url, _ = blocks.launch(
         server_name=arguments.host,
         server_port=arguments.port,
         theme=style.theme(),
         css=style.CSS,
         i18n=language.translations(partial(learn.tables, registry)),
-        app_kwargs={"middleware": [Middleware(language.ChoosesLanguage)]},
+        app_kwargs={"middleware": [*gate.MIDDLEWARE, Middleware(language.ChoosesLanguage)]},
         prevent_thread_lock=True,
         quiet=True,
+        auth=logins or None,
         share=False,
         show_error=False,
         strict_cors=True,
@@ -77,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _frontend=False,  # gradio would ask itself for the page, and give up where a busy machine takes 3 seconds
     )
     print(f"The sampler zoo is at {url}", flush=True)
+    if notice := login.notice(arguments.host, bool(logins)):
+        print(f"app.py: {notice}", file=sys.stderr, flush=True)
     if not lent:
         threading.Thread(
             target=_warm_up, args=(runner, list(registry.models)), daemon=True, name="warm-up"
@@ -96,8 +107,9 @@ def _warm_up(runner: Runner, models: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # A Space must be reached from outside; otherwise the page is this machine's own.
-    host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1")
+    # A Space must be reached from outside (hence S104); otherwise the page is this machine's own.
+    everywhere = "0.0.0.0"  # noqa: S104
+    host = os.environ.get("GRADIO_SERVER_NAME") or (everywhere if "SPACE_ID" in os.environ else "127.0.0.1")
     port = int(os.environ.get("GRADIO_SERVER_PORT", "7860"))
     parser = argparse.ArgumentParser(description="Serve the sampler zoo's page.")
     parser.add_argument("--host", default=host, help="address to listen on (default: %(default)s)")
@@ -123,10 +135,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--safe-mode", action="store_true", help="built-in plugins only")
     return parser
-
-
-def _own_machine(host: str) -> bool:
-    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def _free_port(host: str) -> int:

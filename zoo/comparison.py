@@ -53,6 +53,8 @@ def _seeds(value: Any) -> Any:
         if not 0 <= last - first < MAX_IMAGES:
             raise ValueError(f"{part.strip()!r} must ascend and hold at most {MAX_IMAGES} seeds")
         seeds.extend(range(first, last + 1))
+        if len(seeds) > MAX_IMAGES:  # before a long text has become a longer list
+            raise ValueError(f"there are at most {MAX_IMAGES} seeds, these are more")
     return seeds
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.machinery
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 import torch
 
 from tests.metrics.cells import finished, real_pictures
 from zoo import Absent
+from zoo.metrics import pretrained
 from zoo.metrics.pretrained import FID, INCEPTION, CLIPScore
 from zoo.planning import load_model
 from zoo.registry import default_registry
@@ -98,9 +101,14 @@ def test_fid_hands_real_and_drawn_pictures_to_torchmetrics(tmp_path, monkeypatch
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     weights = tmp_path / "hub" / "checkpoints" / INCEPTION.rpartition("/")[2]
     weights.parent.mkdir(parents=True)
-    weights.touch()
+    weights.write_bytes(b"Inception")
+    digest = hashlib.sha256(b"Inception").hexdigest()
     model = load_model("gaussian", default_registry())
-    score = FID().score(finished(model, images=torch.full((2049, 3, 16, 16), -1.0), prompt="dusk"))
+    drawn = finished(model, images=torch.full((2049, 3, 16, 16), -1.0), prompt="dusk")
+    with pytest.raises(Absent, match=r"it was published: its SHA-256 is not 6726825d"):
+        FID().score(drawn)
+    monkeypatch.setattr(pretrained, "WEIGHTS", replace(pretrained.WEIGHTS, sha256=digest[:8]))
+    score = FID().score(drawn)
     mean = float((model.pictures(model.draw(2049, 0, 2)).mean() + 1) / 2)
     assert score.value == pytest.approx(mean**2, rel=0.02)
     assert score.better == "lower"

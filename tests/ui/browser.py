@@ -58,11 +58,12 @@ def chromium() -> Iterator[Any]:
 
 @dataclass
 class Server:
-    """A running page."""
+    """A running page, and the folder that is its own."""
 
     url: str
     log: Path
     process: subprocess.Popen[bytes]
+    folder: Path
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def page_server(*arguments: str, **variables: str) -> Iterator[Server]:
         log = Path(folder) / "log.txt"
         environment = {
             **os.environ,
-            "GRADIO_TEMP_DIR": folder,
+            "GRADIO_TEMP_DIR": str(Path(folder) / "uploads"),
             "ZOO_RUNS_DIR": str(Path(folder) / "runs"),
             "PYTHONUNBUFFERED": "1",
             **variables,
@@ -86,7 +87,7 @@ def page_server(*arguments: str, **variables: str) -> Iterator[Server]:
                 env=environment,
             )
         try:
-            yield Server(_url(process, log), log, process)
+            yield Server(_url(process, log), log, process, Path(folder))
         finally:
             process.terminate()
             killer = threading.Timer(20, process.kill)

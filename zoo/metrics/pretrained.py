@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
+from zoo.hub import UrlFile
 from zoo.metric import Absent, Finished, Metric, Score
 from zoo.metrics.intervals import mean_interval
 from zoo.store import to_pil
@@ -22,6 +23,9 @@ INCEPTION = (
     "weights-inception-2015-12-05-6726825d.pth"
 )
 """The weights that torch-fidelity, and so torchmetrics, reads; they come from TensorFlow's Inception of 2015."""
+
+WEIGHTS = UrlFile(INCEPTION.rpartition("/")[0], INCEPTION.rpartition("/")[2], "91 MB", sha256="6726825d")
+"""The same as a file on this machine; torch-fidelity opens it as a pickle, so it must be the one that was published."""
 
 SEED = 20_001
 
@@ -42,9 +46,13 @@ class FID(Metric):
         for package, module in (("torchmetrics", "torchmetrics"), ("torch-fidelity", "torch_fidelity")):
             if importlib.util.find_spec(module) is None:
                 raise Absent(f"needs {package}: pip install torchmetrics torch-fidelity")
-        weights = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION.rpartition("/")[2]
-        if not weights.is_file():
-            raise Absent(f"needs Inception's weights, 91 MB: download {INCEPTION} to {weights.parent}")
+        if WEIGHTS.cached() is None:
+            folder = Path(torch.hub.get_dir()) / "checkpoints"
+            raise Absent(f"needs Inception's weights, 91 MB: download {INCEPTION} to {folder}")
+        try:
+            WEIGHTS.get()
+        except ValueError as error:
+            raise Absent(str(error)) from None
         try:
             real = cell.model.pictures(cell.model.data(cell.prompt, len(cell.images), SEED))
         except LookupError as error:
@@ -106,10 +114,10 @@ def _clip(name: str, device: str) -> tuple[Any, Any]:
 
     try:
         processor = CLIPProcessor.from_pretrained(name, local_files_only=True)
-        clip = CLIPModel.from_pretrained(name, local_files_only=True)
+        clip = CLIPModel.from_pretrained(name, local_files_only=True, use_safetensors=True)
     except OSError:
         raise Absent(
-            f"needs {name}, which is not on this machine: `hf download {name}` puts it into the cache; "
-            "or name a folder, clip_score model=FOLDER"
+            f"needs {name} as safetensors, which is not on this machine: `hf download {name}` puts it into the cache "
+            "if it is published so (openai/clip-vit-large-patch14 is); or name a folder, clip_score model=FOLDER"
         ) from None
     return processor, clip.to(device).eval()

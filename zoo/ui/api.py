@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any, TypedDict, cast, get_type_hints
 
 import gradio as gr
+from pydantic import ValidationError
 
 from zoo.comparison import CellResult, Comparison, ComparisonResult
 from zoo.registry import Registry
-from zoo.ui import explain
-from zoo.ui.request import comparison_from, sentence, uploaded
-from zoo.ui.running import AT_ONCE, Runner
+from zoo.ui import disclosure, explain
+from zoo.ui.people import People, address
+from zoo.ui.request import Called, comparison_from, readable, sentence, uploaded
+from zoo.ui.running import Runner
 
 log = logging.getLogger(__name__)
+
+CALLS = 16
+"""Calls that are looked at together: each is told at once if it cannot be, and else waits for the device."""
 
 MODEL: str = Comparison.model_fields["model"].default
 
@@ -29,7 +35,7 @@ class Answer(TypedDict):
     sheet: str
 
 
-def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
+def add(registry: Registry, runner: Runner, people: People) -> None:
     """Register the endpoints; to be called inside a Blocks context."""
 
     # Gradio reads names, types and docstrings: each argument's description must be one line.
@@ -42,6 +48,7 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
         alone: bool = False,
         metrics: list[str] | None = None,
         pictures: dict[str, str] | None = None,
+        request: gr.Request | None = None,
     ) -> Answer:
         """Compare diffusion sampling methods on one model and prompt, all from the same start noise.
 
@@ -63,18 +70,26 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
             Over HTTP the sheet is a data URI, and so are the `images` of each cell.
         """
         try:
-            lines, known = uploaded(methods, pictures or {}, registry)
-            comparison = comparison_from(
-                model, prompt, negative, seeds, lines, registry, alone, metrics or (), known
+            asked = Called(
+                model=model,
+                prompt=prompt,
+                negative=negative,
+                seeds=seeds,
+                methods=methods,  # type: ignore[arg-type]
+                alone=alone,
+                metrics=metrics or (),  # type: ignore[arg-type]
+                pictures=pictures or {},
             )
-            runner.ready()
-            result = runner.join(comparison).result()
+            with people.working(address(request)):
+                result = answer(asked, registry, runner)
+        except ValidationError as error:
+            raise gr.Error(readable(error), print_exception=False) from None
         except ValueError as error:
             raise gr.Error(sentence(error), print_exception=False) from None
         except Exception as error:  # such as a plugin's own
             log.exception("a comparison ended with an error")
             raise gr.Error(
-                f"The comparison stopped: {type(error).__name__}: {error}", print_exception=False
+                f"The comparison stopped: {disclosure.unexpected(error)}", print_exception=False
             ) from None
         return as_data(result)
 
@@ -104,14 +119,37 @@ def add(registry: Registry, runner: Runner, concurrency_id: str) -> None:
 
     for function in (compare, list_methods, explain_method):
         function.__annotations__ = get_type_hints(function)  # gradio reads what is returned as it stands here
-    gr.api(compare, api_name="compare", concurrency_limit=AT_ONCE, concurrency_id=concurrency_id)
+    gr.api(compare, api_name="compare", concurrency_limit=CALLS)
     gr.api(list_methods, api_name="list_methods")
     gr.api(explain_method, api_name="explain_method")
 
 
+def answer(asked: Called, registry: Registry, runner: Runner) -> ComparisonResult:
+    """Run what was asked, beside what others ask.
+
+    Raises:
+        ValueError: it cannot be run; the message is for the person who asked.
+    """
+    lines, known = uploaded(asked.methods, asked.pictures, registry)
+    comparison = comparison_from(
+        asked.model,
+        asked.prompt,
+        asked.negative,
+        asked.seeds,
+        lines,
+        registry,
+        asked.alone,
+        asked.metrics,
+        known,
+    )
+    runner.ready()
+    return runner.join(comparison).result()
+
+
 def as_data(result: ComparisonResult) -> Answer:
     """A result as JSON, pictures included; tracebacks, which name the server's folders, stay on the server."""
-    data = result.to_dict()
+    cells = tuple(map(disclosure.result, result.cells))
+    data = replace(result, cells=cells, notices=tuple(map(disclosure.visible, result.notices))).to_dict()
     for cell, entry in zip(result.cells, data["cells"], strict=True):
         entry["images"] = _uris(cell)
         entry.pop("traceback", None)

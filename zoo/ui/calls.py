@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import functools
+import inspect
 import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
+import gradio as gr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zoo.comparison import MAX_CELLS, Comparison
@@ -19,8 +21,10 @@ from zoo.sampler import NEGATIVE, PROMPT
 from zoo.sheet import data_uri
 from zoo.ui import exports
 from zoo.ui.catalogue import card
+from zoo.ui.disclosure import unexpected
+from zoo.ui.people import People, address
 from zoo.ui.presets import known
-from zoo.ui.request import MAX_UPLOAD, Asked, Card, comparison_from, sentence, uploaded
+from zoo.ui.request import MAX_UPLOAD, Asked, Card, comparison_from, readable, sentence, uploaded
 from zoo.ui.running import Runner
 from zoo.ui.runs import Run, blocks_of
 from zoo.ui.sweep import expand
@@ -28,7 +32,8 @@ from zoo.ui.words import say, sent
 
 log = logging.getLogger(__name__)
 
-Call = Callable[[Any], Any]
+Call = Callable[..., Any]
+"""Of what the script sends and, where it matters who does, of the request."""
 
 
 class Gone(LookupError):
@@ -53,8 +58,9 @@ class _Upload(BaseModel):
     uri: str = Field(max_length=MAX_UPLOAD)
 
 
-def calls(registry: Registry, runner: Runner) -> list[Call]:
-    """The functions, by the names under which the script calls them."""
+def calls(registry: Registry, runner: Runner, people: People | None = None) -> list[Call]:
+    """The functions, by the names under which the script calls them; `people` bounds what each person has at work."""
+    people = people or People()
 
     def read_card(data: Any) -> dict[str, Any]:
         """A method line, checked and taken apart."""
@@ -71,10 +77,10 @@ def calls(registry: Registry, runner: Runner) -> list[Call]:
         name, png = admit(content)
         return {"name": name, "uri": data_uri(png)}
 
-    def start_run(data: Any) -> dict[str, Any]:
+    def start_run(data: Any, request: gr.Request | None) -> dict[str, Any]:
         """Begin a comparison; the answer is all there is of it, with the key to cancel it."""
         comparison, blocks = _comparison(Asked.model_validate(data), registry)
-        run = runner.start(comparison, blocks)
+        run = people.start(address(request), lambda: runner.start(comparison, blocks))
         return run.since(0) | {"key": run.key}
 
     def look_at(data: Any) -> dict[str, Any]:
@@ -90,10 +96,16 @@ def calls(registry: Registry, runner: Runner) -> list[Call]:
         run.stop.set()
         return {}
 
-    def retry_cell(data: Any) -> dict[str, Any]:
+    def retry_cell(data: Any, request: gr.Request | None) -> dict[str, Any]:
         """Run one cell again."""
         asked = _Named.model_validate(data)
-        runner.retry(_owned(runner, asked), asked.cell)
+        run = _owned(runner, asked)
+
+        def again() -> Run:
+            runner.retry(run, asked.cell)
+            return run
+
+        people.start(address(request), again)
         return {}
 
     def continue_run(data: Any) -> dict[str, Any]:
@@ -202,21 +214,23 @@ def _owned(runner: Runner, asked: _Named) -> Run:
 
 def _guarded(call: Call) -> Call:
     """The call with its errors as answers; a missing run is told apart."""
+    about_who = "request" in inspect.signature(call).parameters
 
     @functools.wraps(call)
-    def guarded(data: Any) -> Any:
+    def guarded(data: Any, request: gr.Request | None = None) -> Any:
         try:
-            return call(data)
+            return call(data, request) if about_who else call(data)
         except ValidationError as error:
-            return {"error": "; ".join(sentence(problem["msg"]) for problem in error.errors())}
+            return {"error": readable(error)}
         except ValueError as error:
             return {"error": sent(sentence(error))}
         except Gone as error:
             return {"error": sent(sentence(error)), "gone": True}
         except Exception as error:
             log.exception("the page asked for something that failed")
-            return {"error": f"{type(error).__name__}: {error}"}
+            return {"error": unexpected(error)}
 
-    # Gradio reads the signature of what it calls, and must not see that of a closure's annotations.
-    guarded.__annotations__ = {}
+    # Gradio reads the signature of what it calls to see where the request goes, and must see this one.
+    guarded.__annotations__ = {"request": gr.Request | None}
+    del guarded.__wrapped__
     return guarded

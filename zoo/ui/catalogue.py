@@ -15,6 +15,7 @@ from zoo.planning import resolve
 from zoo.registry import Registry
 from zoo.ui import methods, presets
 from zoo.ui.controls import control
+from zoo.ui.disclosure import unexpected
 from zoo.ui.request import MAX_CARDS, sentence
 from zoo.ui.sweep import Axis, Grid, expand
 
@@ -73,7 +74,7 @@ def card(line: str, registry: Registry, swap: bool = False) -> dict[str, Any]:
     except ValueError as error:
         found["problem"] = sentence(error)
     except Exception as error:  # a plugin's own code ran
-        found["problem"] = f"{type(error).__name__}: {error}"
+        found["problem"] = unexpected(error)
     return found
 
 

@@ -105,7 +105,7 @@ def report(run: Run) -> str:
         ("run with", json.dumps(comparison.record, ensure_ascii=False) if comparison.record else "–"),
     ]
     listed = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in facts)
-    notices = "".join(f"<p>{html.escape(notice)}</p>" for notice in run.notices)
+    notices = "".join(f"<p>{html.escape(notice)}</p>" for notice in run.result.notices)
     title = html.escape(comparison.prompt or "no prompt")
     return _REPORT.format(
         title=title,

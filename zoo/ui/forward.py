@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from zoo.lessons.forward import SCHEDULES, noised
 from zoo.ui import cards
+from zoo.ui.disclosure import unexpected
 from zoo.ui.language import label
 from zoo.ui.latents import drawn_picture, upload, uploaded_picture
 from zoo.ui.maths import MATHS
@@ -61,7 +62,7 @@ def tab(runner: Runner, concurrency_id: str) -> None:
             return gr.skip(), cards.problem(sentence(error))
         except Exception as error:
             log.exception("a picture could not be noised")
-            return gr.skip(), cards.problem(f"{type(error).__name__}: {error}")
+            return gr.skip(), cards.problem(unexpected(error))
 
     def first(drawn: Any, path: str | None) -> tuple[Any, str]:
         return (gr.skip(), "") if drawn else shown(path)

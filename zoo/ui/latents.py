@@ -12,6 +12,8 @@ from gradio.i18n import I18nData
 
 from zoo.registry import Registry
 from zoo.ui import cards
+from zoo.ui.disclosure import unexpected
+from zoo.ui.gate import as_sent
 from zoo.ui.language import label
 from zoo.ui.request import check_method, comparison_from, limits_for, sentence
 from zoo.ui.running import AT_ONCE, Runner
@@ -65,9 +67,13 @@ def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None
                     apply_default_css=False,
                 )
 
-    def interpolated(prompt: str, first: float, last: float, frames: float, method: str) -> dict[str, Any]:
+    def interpolated(
+        prompt: str, first: float | None, last: float | None, frames: float, method: str
+    ) -> dict[str, Any]:
         from zoo.interpolation import interpolate
 
+        if first is None or last is None:
+            raise ValueError(say("ask.two_seeds"))
         count = int(frames)
         check_method(method, registry)
         limits_for(comparison_from(MODEL, prompt, "", f"0..{count - 1}", [method], registry), registry)
@@ -140,6 +146,8 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
         from zoo.inversion import invert
         from zoo.planning import load_model
 
+        method = f"ddim steps={int(steps)}"
+        comparison_from(MODEL, prompt, "", "0", [method], registry)  # for what it says of the text
         model = load_model(MODEL, registry)
         if picture is None:
             from PIL import Image
@@ -155,7 +163,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
                 data,
                 model=MODEL,
                 prompt=prompt,
-                method=f"ddim steps={int(steps)}",
+                method=method,
                 iterations=int(iterations),
                 on=runner.loop,
                 registry=registry,
@@ -172,7 +180,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
 
 def upload(title: I18nData, elem_id: str) -> gr.Image:
     """A place for a picture, which arrives as a file just as it was sent: `load_picture` knows how to read it."""
-    return gr.Image(
+    picture = gr.Image(
         label=title,
         type="filepath",
         image_mode=None,
@@ -183,6 +191,8 @@ def upload(title: I18nData, elem_id: str) -> gr.Image:
         elem_id=elem_id,
         elem_classes="zoo-upload",
     )
+    picture.preprocess = as_sent
+    return picture
 
 
 def uploaded_picture(path: str, height: int, width: int) -> torch.Tensor:
@@ -244,7 +254,7 @@ def _answered(work: Callable[..., Any], runner: Runner) -> Callable[..., tuple[A
             return gr.skip(), cards.problem(sentence(error))
         except Exception as error:  # a plugin's own code may have run
             log.exception("a request of the page ended with an error")
-            return gr.skip(), cards.problem(f"{type(error).__name__}: {error}")
+            return gr.skip(), cards.problem(unexpected(error))
 
     return answer
 

@@ -14,6 +14,7 @@ import gradio as gr
 from zoo.method import Method, Part
 from zoo.registry import Registry
 from zoo.ui import cards, latents, methods
+from zoo.ui.disclosure import unexpected, visible
 from zoo.ui.language import label
 from zoo.ui.request import comparison_from, limits_for, sentence
 from zoo.ui.running import AT_ONCE, Runner
@@ -42,6 +43,9 @@ MODES = ("east", "northeast", "north", "northwest", "west", "southwest", "south"
 
 SPAN = 2.9
 """The panels show the square of ± this: nearly all noise, and all data."""
+
+LONGEST = 4000
+"""Most characters of all methods; the browser minds it, and so does the server."""
 
 MAX_POINTS = 64
 MAX_STATES, MAX_SOLUTION = 160, 60
@@ -78,7 +82,7 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
                 info=label("moves.methods_info"),
                 lines=7,
                 max_lines=12,
-                max_length=4000,
+                max_length=LONGEST,
                 elem_classes="zoo-code",
                 elem_id="moves-methods",
             )
@@ -124,12 +128,12 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
 
     def moved(lines: str, plain: str, guided: str, seeds: str) -> tuple[Any, str]:
         try:
-            return payload(lines.splitlines(), plain or "", guided or "", seeds, registry, runner), ""
+            return payload(_lines(lines), plain or "", guided or "", seeds, registry, runner), ""
         except ValueError as error:
             return gr.skip(), cards.problem(sentence(error))
         except Exception as error:  # a plugin's own code ran
             log.exception("the paths could not be drawn")
-            return gr.skip(), cards.problem(f"{type(error).__name__}: {error}")
+            return gr.skip(), cards.problem(unexpected(error))
 
     inputs = [lines, plain, guided, seeds]
     running: dict[str, Any] = {
@@ -148,7 +152,10 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
     opened.select(first, [stage, *inputs], [stage, problem], **running)
 
     def rescaled(lines: str, scale: float, *others: str) -> tuple[Any, ...]:
-        written = "\n".join(with_scale(line, scale, registry) for line in lines.splitlines())
+        try:
+            written = "\n".join(with_scale(line, scale, registry) for line in _lines(lines))
+        except ValueError as error:
+            return gr.skip(), gr.skip(), cards.problem(sentence(error))
         return written, *moved(written, *others)
 
     scale.input(rescaled, [lines, scale, plain, guided, seeds], [lines, stage, problem], **running).then(
@@ -200,6 +207,12 @@ def payload(
     }
 
 
+def _lines(text: str) -> list[str]:
+    if len(text) > LONGEST:
+        raise ValueError(say("ask.long", most=LONGEST, n=len(text)))
+    return text.splitlines()
+
+
 def _is_particular(method: Method, registry: Registry) -> bool:
     """Whether it is guided, or asks another network than the denoiser."""
     from zoo.planning import resolve
@@ -232,7 +245,7 @@ def _panel(trajectory: Trajectory, prompt: str, model: GaussianMixture, runner: 
         "title": title,
         "method": trajectory.method,
         "status": trajectory.status,
-        "error": trajectory.error,
+        "error": visible(trajectory.error),
     }
     if trajectory.path is None or trajectory.x0 is None:
         return panel

@@ -10,6 +10,8 @@ from zoo.registry import Registry
 from zoo.ui import api, front, language, learn, moves, plugins_tab
 from zoo.ui.calls import calls
 from zoo.ui.catalogue import catalogue
+from zoo.ui.gate import Page
+from zoo.ui.people import People
 from zoo.ui.running import Runner
 from zoo.ui.words import element, say
 
@@ -18,8 +20,13 @@ ACCELERATOR = "accelerator"
 
 
 def build(registry: Registry, runner: Runner) -> gr.Blocks:
-    """The whole page, not yet launched."""
-    with gr.Blocks(
+    """The whole page, not yet launched.
+
+    Raises:
+        ValueError: a setting in the environment cannot be read.
+    """
+    people = People()
+    with Page(
         title=say("site.title"), analytics_enabled=False, delete_cache=(3600, 86400), fill_width=True
     ) as blocks:
         gr.HTML(
@@ -33,7 +40,7 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
                 js_on_load=front.script(),
                 apply_default_css=False,
                 elem_id="zoo-compare",
-                server_functions=calls(registry, runner),
+                server_functions=calls(registry, runner, people),
                 catalogue=json.dumps(catalogue(registry)),
             )
         moves.tab(registry, runner, ACCELERATOR)
@@ -41,7 +48,7 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
         with gr.Tab(language.label("site.plugins"), id="plugins"):
             plugins = gr.HTML(plugins_tab.table(registry))
             gr.HTML(plugins_tab.guide())
-        api.add(registry, runner, ACCELERATOR)
+        api.add(registry, runner, people)
         # At each visit, since what fails in use is noted.
         blocks.load(
             lambda: plugins_tab.table(registry),

@@ -6,6 +6,7 @@ import html
 
 from zoo.discovery import PluginInfo
 from zoo.registry import Registry
+from zoo.ui import disclosure
 from zoo.ui.words import element, marks, say
 
 COLUMNS = ("plugin", "version", "source", "registers", "state", "import")
@@ -85,22 +86,24 @@ def _row(info: PluginInfo) -> str:
         f"{html.escape(kind)}: {', '.join(f'<code>{html.escape(name)}</code>' for name in names)}"
         for kind, names in info.registers.items()
     )
+    location = html.escape(disclosure.visible(info.location))
     meaning = say(f"plugins.state_{info.state}")
     title = f'title="{html.escape(meaning, quote=True)}" {marks(meaning, "title")}'
     cells = (
         f"<td><b>{html.escape(info.name)}</b></td>"
         f"<td>{html.escape(info.version) or '–'}</td>"
-        f"<td>{info.source}<br><small>{html.escape(info.location)}</small></td><td>{registers or '–'}</td>"
+        f"<td>{info.source}<br><small>{location}</small></td><td>{registers or '–'}</td>"
         f'<td><span class="zoo-plugin-state" data-state="{info.state}" {title}>{info.state}</span></td>'
         f'<td class="zoo-plugin-time">{_time(info)}</td>'
     )
     row = f"<tr>{cells}</tr>"
     if info.error:
         details = ""
-        if info.traceback:
+        if traceback := disclosure.traceback(info.traceback):
             summary = element(say("plugins.traceback"), "summary")
-            details = f"<details>{summary}<pre>{html.escape(info.traceback)}</pre></details>"
-        row += f'<tr class="zoo-plugin-error"><td colspan="{len(COLUMNS)}">{html.escape(info.error)}{details}</td></tr>'
+            details = f"<details>{summary}<pre>{html.escape(traceback)}</pre></details>"
+        error = html.escape(disclosure.visible(info.error))
+        row += f'<tr class="zoo-plugin-error"><td colspan="{len(COLUMNS)}">{error}{details}</td></tr>'
     return row
 
 

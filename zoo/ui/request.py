@@ -12,6 +12,7 @@ from zoo.comparison import MAX_TEXT, Comparison
 from zoo.method import MAX_LENGTH
 from zoo.planning import load_model, plan, resolve
 from zoo.registry import Registry, UnknownName
+from zoo.ui.disclosure import unexpected, visible
 from zoo.ui.words import Said, say
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ CELL_SECONDS = 900.0
 """Most seconds that one cell may take."""
 
 
+MAX_LINES = 8
+"""Of more lines than this that tell what is wrong, the first are shown."""
+
+
 class Card(BaseModel):
     """A method line as a person edits it, which may stand for a grid of methods."""
 
@@ -46,10 +51,10 @@ class Card(BaseModel):
     """Rows for columns."""
 
 
-class Asked(BaseModel):
-    """What the page's form holds, as the browser sends it."""
+class _Question(BaseModel):
+    """What the page and the API ask alike."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
 
     model: str = Field(max_length=MAX_TEXT)
     prompt: str = Field("", max_length=MAX_TEXT)
@@ -57,9 +62,22 @@ class Asked(BaseModel):
     seeds: str = Field("0", max_length=MAX_TEXT)
     alone: bool = False
     metrics: tuple[Annotated[str, Field(max_length=MAX_TEXT)], ...] = Field((), max_length=64)
+    pictures: dict[
+        Annotated[str, Field(max_length=MAX_TEXT)], Annotated[str, Field(max_length=MAX_UPLOAD)]
+    ] = Field({}, max_length=MAX_CARDS)
+    """Data URIs of those that the methods name."""
+
+
+class Asked(_Question):
+    """What the page's form holds, as the browser sends it."""
+
     cards: tuple[Card, ...] = Field((), max_length=MAX_CARDS)
-    pictures: dict[str, Annotated[str, Field(max_length=MAX_UPLOAD)]] = Field({}, max_length=MAX_CARDS)
-    """Data URIs of those that the cards name."""
+
+
+class Called(_Question):
+    """What a caller of the API asks, the same as the page's form but for the methods, which stand for themselves."""
+
+    methods: tuple[Annotated[str, Field(max_length=MAX_LENGTH)], ...] = Field(max_length=MAX_METHODS)
 
 
 def comparison_from(
@@ -101,7 +119,7 @@ def comparison_from(
             },
         )
     except ValidationError as error:
-        raise ValueError("\n".join(_readable(problem) for problem in error.errors())) from None
+        raise ValueError(readable(error)) from None
     if len(comparison.seeds) > MAX_PICTURES:
         raise ValueError(say("ask.seeds", most=MAX_PICTURES, n=len(comparison.seeds)))
     for method in comparison.cells:
@@ -128,7 +146,7 @@ def check_method(line: str, registry: Registry) -> str:
     except ValueError as error:
         raise ValueError(sentence(error)) from None
     except Exception as error:  # a plugin's own code ran
-        raise ValueError(f"In the method {line!r}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"In the method {line!r}: {unexpected(error)}") from error
     return str(method)
 
 
@@ -194,17 +212,25 @@ def limits_for(comparison: Comparison, registry: Registry) -> Limits:
 
 
 def sentence(error: object) -> str:
-    """An error's message, beginning like a sentence; what the page itself says can still be translated."""
+    """An error's message as visitors read it, like a sentence; what the page itself says stays translatable."""
     given = error.args[0] if isinstance(error, Exception) and error.args else error
     if isinstance(given, Said):
-        return given
-    text = str(error)
+        return visible(given)
+    text = visible(str(error))
     return text[:1].upper() + text[1:]
 
 
-def _readable(problem: Any) -> str:
-    where = problem["loc"][0] if problem["loc"] else ""
+def readable(error: ValidationError) -> str:
+    """What is wrong with each field, a line each; of many lines, the first."""
+    lines = list(dict.fromkeys(_line(problem) for problem in error.errors(include_url=False)))
+    more = f"\n… and {len(lines) - MAX_LINES} more." if len(lines) > MAX_LINES else ""
+    return "\n".join(lines[:MAX_LINES]) + more
+
+
+def _line(problem: Any) -> str:
+    where = str(problem["loc"][0]) if problem["loc"] else ""
     message = problem["msg"].removeprefix("Value error, ")
-    if where == "cells" or message.startswith(str(where)):
+    if where == "cells" or message.startswith(where):
         return sentence(message)
-    return f"{sentence(where)}: {message}"
+    whole = ".".join(str(part)[:40] for part in problem["loc"])  # some of it may be what was sent
+    return f"{sentence(whole)}: {sentence(message)}"

@@ -16,7 +16,7 @@ from zoo.metric import Score
 from zoo.planning import resolve
 from zoo.registry import Registry
 from zoo.sheet import data_uri, score_name
-from zoo.ui import methods
+from zoo.ui import disclosure, methods
 from zoo.ui.catalogue import axis, grid_title
 from zoo.ui.request import Asked
 from zoo.ui.sweep import expand
@@ -79,6 +79,7 @@ class Run:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
+        self.results = [disclosure.result(found) for found in self.results]  # they may have been kept on disk
         for index, result in enumerate(self.results):
             self._cells.append(self._cell(index, result, result.images))
             self._changed.append(self.version)
@@ -91,7 +92,8 @@ class Run:
     @property
     def result(self) -> ComparisonResult:
         """What there is of it, as the store writes it."""
-        return ComparisonResult(self.comparison, tuple(self.results), self.notices)
+        notices = tuple(map(disclosure.visible, self.notices))
+        return ComparisonResult(self.comparison, tuple(self.results), notices)
 
     def lose(self, indices: Iterable[int], reason: str) -> None:
         """Note that cells could not be written to disk, and why."""
@@ -120,11 +122,12 @@ class Run:
     def say(self, state: State, status: str, problem: str = "") -> None:
         """Note how the whole is doing."""
         with self._lock:
-            self.state, self.status, self.problem = state, status, problem
+            self.state, self.status, self.problem = state, status, disclosure.visible(problem)
             self.version += 1
 
     def note(self, index: int, result: CellResult, event: Event | None = None) -> None:
-        """Note what became of a cell, with a preview if the event has one."""
+        """Note what became of a cell, with a preview if the event has one; its error as visitors may read it."""
+        result = disclosure.result(result)
         cell = self._cell(index, result, event.preview if event else result.images, event)
         with self._lock:
             self.version += 1
@@ -140,7 +143,7 @@ class Run:
                 "state": self.state,
                 "status": sent(self.status),
                 "problem": sent(self.problem),
-                "notices": [sent(line) for line in self.warnings],
+                "notices": [sent(disclosure.visible(line)) for line in self.warnings],
                 "noise": self.noise,
                 "seconds": round(self.seconds, 2),
                 "cells": {
