@@ -148,7 +148,9 @@ def network_variants(rounds: int, compiled: bool, rows: int = 8) -> dict[str, fl
     x, t = torch.randn(rows, *model.shape), torch.full((rows,), 500.0)
 
     def built(dtype: torch.dtype = torch.float32, **options: Any) -> Any:
-        unet = UNet2DConditionModel.from_pretrained(WEIGHTS / "tinyworld/denoiser", torch_dtype=dtype)
+        unet = UNet2DConditionModel.from_pretrained(
+            WEIGHTS / "tinyworld/denoiser", torch_dtype=dtype, use_safetensors=True
+        )
         return unet.to(**options).eval().requires_grad_(False) if options else unet.eval()
 
     def call(unet: Any, dtype: torch.dtype, form: torch.memory_format) -> Callable[[], Any]:

@@ -149,7 +149,7 @@ def test_seeds_are_written_in_several_ways(written, seeds):
         ("0..", "seeds are written"),
         ("3..0", "'3..0' must ascend"),
         ("0..999999", "at most 4096 seeds"),
-        ("0..4095,4096", "at most 4096 items"),
+        ("0..4095,4096", "at most 4096 seeds"),
         (-1, "greater than or equal to 0"),
         (MAX_SEED + 1, "less than or equal to"),
         ([], "at least 1 item"),

@@ -8,6 +8,7 @@ import torch
 
 from tests.helpers import CPU, finish, make_cell, make_engine
 from zoo import Finished, NoScore, Score
+from zoo.engine import answered
 from zoo.method import Method, Part
 from zoo.metrics.exact import ExactError
 from zoo.metrics.solution import SolutionError
@@ -51,5 +52,10 @@ def ran(model, method: str, seeds=range(3), prompt: str = "") -> dict[str, Score
     (cell,) = finish(make_cell(model, method, seeds, prompt=prompt))
     assert cell.status == "done", cell.traceback
     metrics = {Part("exact"): ExactError(), Part("solution"): SolutionError()}
-    ((_, scores),) = score_cells(metrics, {0: (cell, torch.zeros(len(seeds), 3, 2, 2))}, make_engine())
-    return scores
+    return scores_of(metrics, {0: (cell, torch.zeros(len(seeds), 3, 2, 2))})[0]
+
+
+def scores_of(metrics, cells) -> dict[int, dict[str, Score | NoScore]]:
+    """The scores of cells by their index, all solved for and asked by one engine."""
+    engine = make_engine()
+    return dict(answered(engine, score_cells(metrics, cells, engine)))

@@ -7,15 +7,14 @@ import itertools
 import pytest
 import torch
 
-from tests.helpers import by_hand, finish, leaning_mixture, make_cell, make_engine
-from tests.metrics.cells import finished, ran, vectors
+from tests.helpers import by_hand, finish, leaning_mixture, make_cell
+from tests.metrics.cells import finished, ran, scores_of, vectors
 from zoo import NoScore, Score
 from zoo.method import Part
 from zoo.metrics.exact import EnergyDistance, ExactError
 from zoo.metrics.solution import FineSolution, SolutionError
 from zoo.noise import start_noise
 from zoo.schedule import Levels
-from zoo.scoring import score_cells
 
 
 def test_the_fine_solution_converges_to_the_exact_one_in_second_order():
@@ -77,7 +76,7 @@ def test_a_solution_is_solved_once_for_all_that_share_it():
     cells = finish(*(make_cell(model, line, prompt="one") for line in lines))
     model.asked = 0
     pairs = {i: (cell, torch.zeros(1, 3, 2, 2)) for i, cell in enumerate(cells)}
-    scores = dict(score_cells({Part("s"): SolutionError()}, pairs, make_engine()))
+    scores = scores_of({Part("s"): SolutionError()}, pairs)
     evaluations = 2 * 100  # two a step, but one for the last
     assert model.asked == (evaluations - 1) * (1 + 2 + 2), "no guidance, scale 2 and scale 3"
     assert [isinstance(s["s"], Score) for s in scores.values()] == [True] * 4 + [False]

@@ -1,12 +1,12 @@
 """What the gate in front of gradio's server lets through, without a server."""
 
-import asyncio
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 from starlette.exceptions import HTTPException
 
+from tests.ui.waiting import waited_for
 from zoo.ui import gate, login
 from zoo.ui.gate import Gate, Page, as_sent
 
@@ -35,7 +35,7 @@ def status(path, headers=(), app=_answered, receive=None):
         sent.append(message)
 
     scope = {"type": "http", "method": "GET", "path": path, "headers": list(headers)}
-    asyncio.run(Gate(app)(scope, receive, send))
+    waited_for(Gate(app)(scope, receive, send))
     return sent[0]["status"]
 
 
@@ -107,12 +107,12 @@ def test_addresses_in_what_is_sent_are_refused_before_they_are_fetched(monkeypat
     for given in ("http://127.0.0.1/", "https://example.org/a.png", "ftp://example.org/x"):
         for nested in ({"path": given}, [{"path": given}], {"value": {"image": {"path": given}}}):
             with pytest.raises(gr.Error, match="not named by its address"):
-                asyncio.run(page.preprocess_data(None, ["text", nested], None))
+                waited_for(page.preprocess_data(None, ["text", nested], None))
     assert not seen
     harmless = [
         {"path": "/tmp/gradio/a.png", "url": "http://127.0.0.1:7860/gradio_api/file=/tmp/gradio/a.png"}
     ]
-    assert asyncio.run(page.preprocess_data(None, harmless, None)) == harmless
+    assert waited_for(page.preprocess_data(None, harmless, None)) == harmless
 
 
 def test_an_upload_is_taken_as_the_file_that_it_is(uploads):

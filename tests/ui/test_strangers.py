@@ -358,7 +358,7 @@ def test_one_person_does_not_take_the_page_from_the_others(visitor):
     assert refused["error"] == {"say": "ask.enough", "with": {"n": 1}}
     config = json.loads(visitor.ask("GET", "/config")[1])
     (compare,) = (e["id"] for e in config["dependencies"] if e["api_name"] == "compare")
-    said = visitor.event(compare, ["gaussian", "", "", "0", ["ddim steps=2"], False, [], {}])
+    said = visitor.event(compare, [["ddim steps=2"], "gaussian", "", "", "0", False, [], {}])
     assert "1 of your comparisons are at work already" in said
     assert visitor.server_function("stop_run", begun) == {}
     deadline = time.monotonic() + 60
@@ -372,14 +372,14 @@ def test_one_person_does_not_take_the_page_from_the_others(visitor):
 def test_callers_of_the_api_are_told_which_field_is_wrong(visitor):
     config = json.loads(visitor.ask("GET", "/config")[1])
     (compare,) = (e["id"] for e in config["dependencies"] if e["api_name"] == "compare")
-    good = ["gaussian", "", "", "0", ["ddim steps=2"], False, [], {}]
+    good = [["ddim steps=2"], "gaussian", "", "", "0", False, [], {}]
     for place, (name, wrong) in enumerate(
         [
+            ("Methods", "ddim"),
             ("Model", {"a": 1}),
             ("Prompt", "a" * 1001),
             ("Negative", []),
             ("Seeds", ["0"]),
-            ("Methods", "ddim"),
             ("Alone", "perhaps"),
             ("Metrics", ["a" * 2000]),
             ("Pictures", {"a": []}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
@@ -16,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.ui.browser import ROOT, page_server
+from tests.ui.waiting import waited_for
 from zoo.ui.tools import readable
 
 
@@ -35,7 +35,7 @@ def call() -> Iterator[Any]:
                 await session.initialize()
                 return await getattr(session, name)(*arguments)
 
-        yield lambda *asked: asyncio.run(ask(*asked))
+        yield lambda *asked: waited_for(ask(*asked))
 
 
 def test_there_are_three_tools_and_each_argument_is_explained(call):

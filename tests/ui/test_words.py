@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.ui.waiting import waited_for
 from zoo.ui import front, language
 from zoo.ui.language import ChoosesLanguage
 from zoo.ui.words import LANGUAGES, element, received, say, sent, table
@@ -114,8 +115,6 @@ def test_whatever_is_filled_in_is_escaped():
 
 
 def test_only_the_page_itself_gets_the_script():
-    import asyncio
-
     async def answer(body: bytes, kind: bytes) -> bytes:
         async def app(scope, receive, send):
             length = (b"content-length", str(len(body)).encode())
@@ -136,11 +135,11 @@ def test_only_the_page_itself_gets_the_script():
         return got
 
     page = b"<html><head><script>window.gradio_config = {}</script></head></html>"
-    assert asyncio.run(answer(page, b"text/html; charset=utf-8")).startswith(b"<html><head><script>")
-    assert language.script().encode() in asyncio.run(answer(page, b"text/html"))
-    assert asyncio.run(answer(page, b"text/plain")) == page
+    assert waited_for(answer(page, b"text/html; charset=utf-8")).startswith(b"<html><head><script>")
+    assert language.script().encode() in waited_for(answer(page, b"text/html"))
+    assert waited_for(answer(page, b"text/plain")) == page
     other = b"<html><head></head>a file of somebody's</html>"
-    assert asyncio.run(answer(other, b"text/html")) == other
+    assert waited_for(answer(other, b"text/html")) == other
 
 
 # ---- in the browser ------------------------------------------------------------------------------------------------
@@ -165,7 +164,7 @@ LEFT = r"""() => {
     for (const name of ['aria-label', 'placeholder', 'title']) left.push(one.getAttribute(name) || '');
   }
   const known = new RegExp('NFE|log-SNR|RMSE|PSNR|dB|CSV|PNG|HTML|Python|zip|DDIM|DDPM|ODE|comparison\\.json|mixture'
-    + '|API|Gradio|ddim steps=20 \\| cfg scale=3|arXiv:'
+    + '|API|Gradio|scaled linear|linear|cosine|ddim steps=20 \\| cfg scale=3|arXiv:'
     // Gradio's, which it has in English only.
     + '|number input for|range slider for|File upload|Upload file|Paste from clipboard|processing', 'g');
   return left.filter((text) => /[A-Za-z]{2}/.test(text.replace(known, '')));

@@ -61,16 +61,30 @@ class Check:
         return f"{self.subject.label}: {self.name}"
 
     def __call__(self) -> None:
+        from zoo.testing.worlds import usual_settings
+
+        with (
+            usual_settings()
+        ):  # a subject that leaves inference mode on, say, must not disturb the checks after it
+            problem = self._problem()
+        if problem is not None:
+            raise problem
+
+    def _problem(self) -> CheckFailed | NotApplicable | None:
+        """What the check raises, if anything; whatever the subject still held open is given up by then."""
         try:
             self.function(self.subject)
-        except NotApplicable:
-            raise
+        except NotApplicable as why:
+            return why
         except CheckFailed as failure:
-            raise CheckFailed(f"{self.id}\n{failure}\n{self._read_on}") from None
+            return CheckFailed(f"{self.id}\n{failure}\n{self._read_on}")
         except (Exception, SystemExit) as error:
             came = traceback.format_exception_only(type(error), error)[-1].strip()
             text = f"  expected: {summary(self.function)}\n  came:     {came}"
-            raise CheckFailed(f"{self.id}\n{text}\n{self._read_on}") from error
+            problem = CheckFailed(f"{self.id}\n{text}\n{self._read_on}")
+            problem.__cause__ = error
+            return problem
+        return None
 
     @property
     def _read_on(self) -> str:

@@ -203,7 +203,8 @@ def settings() -> dict[str, Any]:
 def usual_settings() -> Iterator[None]:
     """torch and NumPy as a fresh process has them, and afterwards as they were."""
     dtype, strict = torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
-    with torch.enable_grad(), np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+    modes = torch.inference_mode(False), torch.enable_grad()
+    with modes[0], modes[1], np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
         torch.set_default_dtype(torch.float32)
         torch.use_deterministic_algorithms(False)
         try:
