@@ -347,7 +347,7 @@ def _event_of(visitor: Caller, tab: str) -> int:
     return next(
         e["id"]
         for e in config["dependencies"]
-        if not e["inputs"] and e["backend_fn"] and len(e["outputs"]) == 1
+        if e["api_visibility"] == "private" and not e["inputs"] and e["backend_fn"] and len(e["outputs"]) == 1
     )
 
 
