@@ -208,6 +208,7 @@ def test_the_browser_chooses_the_language_the_visitor_another_one_and_what_was_t
     assert page.inner_text("#add-method") == say("page.add_method", "zh-Hans"), "the choice is kept"
 
     page.select_option("#model", "gaussian")
+    page.wait_for_selector("#examples button:text-is('dawn')")  # what moves the cards has come
     page.fill("#method-1 .z-line", "")
     for n in (2, 3, 4):
         page.uncheck(f"#method-{n} [type=checkbox]")
