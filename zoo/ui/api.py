@@ -13,7 +13,7 @@ from zoo.comparison import CellResult, Comparison, ComparisonResult
 from zoo.registry import Registry
 from zoo.ui import disclosure, explain
 from zoo.ui.people import People, address
-from zoo.ui.request import Called, comparison_from, readable, sentence, uploaded
+from zoo.ui.request import Called, comparison_of, readable, sentence
 from zoo.ui.running import Runner
 
 log = logging.getLogger(__name__)
@@ -130,18 +130,7 @@ def answer(asked: Called, registry: Registry, runner: Runner) -> ComparisonResul
     Raises:
         ValueError: it cannot be run; the message is for the person who asked.
     """
-    lines, known = uploaded(asked.methods, asked.pictures, registry)
-    comparison = comparison_from(
-        asked.model,
-        asked.prompt,
-        asked.negative,
-        asked.seeds,
-        lines,
-        registry,
-        asked.alone,
-        asked.metrics,
-        known,
-    )
+    comparison = comparison_of(asked, asked.methods, registry)
     runner.ready()
     return runner.join(comparison).result()
 

@@ -24,7 +24,7 @@ from zoo.ui.catalogue import card
 from zoo.ui.disclosure import unexpected
 from zoo.ui.people import People, address
 from zoo.ui.presets import known
-from zoo.ui.request import MAX_UPLOAD, Asked, Card, comparison_from, readable, sentence, uploaded
+from zoo.ui.request import MAX_UPLOAD, Asked, Card, comparison_of, readable, sentence
 from zoo.ui.running import Runner
 from zoo.ui.runs import Run, blocks_of
 from zoo.ui.sweep import expand
@@ -183,19 +183,7 @@ def facts(name: str, registry: Registry) -> dict[str, Any]:
 
 def _comparison(asked: Asked, registry: Registry) -> tuple[Comparison, list[dict[str, Any]]]:
     lines, blocks = blocks_of(asked, registry)
-    lines, pictures = uploaded(lines, asked.pictures, registry)
-    comparison = comparison_from(
-        asked.model,
-        asked.prompt,
-        asked.negative,
-        asked.seeds,
-        lines,
-        registry,
-        asked.alone,
-        asked.metrics,
-        pictures,
-    )
-    return comparison, blocks
+    return comparison_of(asked, lines, registry), blocks
 
 
 def _found(runner: Runner, asked: _Named) -> Run:

@@ -80,6 +80,31 @@ class Called(_Question):
     methods: tuple[Annotated[str, Field(max_length=MAX_LENGTH)], ...] = Field(max_length=MAX_METHODS)
 
 
+def comparison_of(asked: Asked | Called, methods: Sequence[str], registry: Registry) -> Comparison:
+    """The comparison that a question asks for, with the pictures that came along.
+
+    Args:
+        asked: what was sent.
+        methods: its methods, one line each.
+        registry: where names are looked up.
+
+    Raises:
+        ValueError: it cannot be run; the message is for the person who asked.
+    """
+    lines, pictures = uploaded(methods, asked.pictures, registry)
+    return comparison_from(
+        asked.model,
+        asked.prompt,
+        asked.negative,
+        asked.seeds,
+        lines,
+        registry,
+        asked.alone,
+        asked.metrics,
+        pictures,
+    )
+
+
 def comparison_from(
     model: str,
     prompt: str,
