@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.small_model import SIZE
+from zoo.data.maps import control_picture
 from zoo.pictures import admit
 
 WAIT = 240_000
@@ -308,6 +310,29 @@ def test_a_picture_is_uploaded_and_what_the_network_got_is_shown(page, tmp_path)
     page.reload()
     page.wait_for_selector(".zoo-maps img")
     compare(page, done=1)
+
+
+def test_a_picture_to_follow_is_drawn_for_those_who_have_none(page):
+    page.select_option("#model", "odd/small")
+    page.fill("#prompt", "a blue cat")
+    lines(page, "ddim steps=2 | controlnet annotator=pose")
+    page.click("#method-1 .z-adjust")
+    name, _ = admit(Image.fromarray(control_picture("pose", "a blue cat", size=SIZE).pixels))
+    page.click("#method-1 [data-place='1.image.draw']")
+    page.wait_for_function(
+        "expected => document.querySelector('#method-1 .z-line').value == expected",
+        arg=f"ddim steps=2 | controlnet annotator=pose image={name} map=true",
+    )
+    page.wait_for_selector("#method-1 .z-upload:not([hidden])")
+    page.click("#method-1 [data-place='1.image.draw']")
+    page.wait_for_function(
+        "name => !document.querySelector('#method-1 .z-line').value.includes(name)", arg=name
+    )
+    page.fill("#method-1 .z-line", "ddim steps=2 | controlnet annotator=canny")
+    page.click("#method-1 [data-place='1.image.draw']")
+    page.wait_for_function("document.querySelector('#method-1 .z-line').value.includes('image=')")
+    compare(page, done=1)
+    assert page.inner_text(".zoo-maps figcaption") == "control: canny"
 
 
 def test_the_plugins_tab_shows_the_damaged_one(page):

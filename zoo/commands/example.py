@@ -32,18 +32,17 @@ def add(commands: Any) -> None:
 def _example(arguments: argparse.Namespace) -> int:
     from PIL import Image
 
-    from zoo.data.maps import TRUTHS
-    from zoo.data.tinyworld import TinyWorld, named
+    from zoo.data.maps import TRUTHS, control_picture
+    from zoo.data.tinyworld import named
 
-    draw, fixed = TRUTHS.get(arguments.control, (None, {}))
     asked = named(arguments.prompt)
-    for name, value in fixed.items():
+    for name, value in TRUTHS[arguments.control][1].items() if arguments.control in TRUTHS else ():
         if asked.get(name, value) != value:
             raise ValueError(f"a {arguments.control} map needs a {value}, the prompt names a {asked[name]}")
-    sample = TinyWorld(arguments.seed, arguments.size, draw is not None, **asked | fixed)[0]
+    drawn = control_picture(arguments.control, arguments.prompt, arguments.seed, arguments.size)
     out = Path(arguments.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sample.image if draw is None else draw(sample)).save(out, format="PNG")
-    use = f"controlnet annotator={arguments.control} image={out}{'' if draw is None else ' map=true'}"
-    print(f"{sample.caption}, written to {out}: {use}")
+    Image.fromarray(drawn.pixels).save(out, format="PNG")
+    use = f"controlnet annotator={arguments.control} image={out}{' map=true' if drawn.is_map else ''}"
+    print(f"{drawn.caption}, written to {out}: {use}")
     return 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from zoo.data.canvas import Canvas, Colour
 from zoo.data.scenes import BACKGROUND
-from zoo.data.tinyworld import SEGMENTS, Maps, Sample
+from zoo.data.tinyworld import SEGMENTS, Maps, Sample, TinyWorld, named
 
 SEGMENT_COLOURS: dict[str, Colour] = {
     "sky": (70, 130, 220),
@@ -73,6 +74,38 @@ TRUTHS: Mapping[str, tuple[Callable[[Sample], np.ndarray], dict[str, str]]] = {
     "pose": (pose_map, {"kind": "person"}),
 }
 """Name → how to draw the map of a sample, and the attributes that a picture must have."""
+
+
+@dataclass(frozen=True)
+class ControlPicture:
+    """A rendered picture, or its map where no annotator finds one, for a ControlNet to follow.
+
+    Attributes:
+        pixels: (H, W, 3) uint8.
+        is_map: whether it is the map already.
+        caption: of the picture.
+    """
+
+    pixels: np.ndarray
+    is_map: bool
+    caption: str
+
+
+def control_picture(control: str, prompt: str = "", seed: int = 0, size: int = 32) -> ControlPicture:
+    """An example of what `controlnet annotator=…` follows.
+
+    Args:
+        control: one of `TRUTHS`, of which the map is drawn; anything else is left to an annotator.
+        prompt: what the picture shows, unless the map needs something else, as a pose needs a person.
+        seed: decides what the prompt leaves open.
+        size: height and width in pixels.
+
+    Raises:
+        ValueError: a negative seed.
+    """
+    draw, fixed = TRUTHS.get(control, (None, {}))
+    sample = TinyWorld(seed, size, draw is not None, **named(prompt) | fixed)[0]
+    return ControlPicture(sample.image if draw is None else draw(sample), draw is not None, sample.caption)
 
 
 def _maps(sample: Sample) -> Maps:

@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zoo.comparison import MAX_CELLS, Comparison
+from zoo.comparison import MAX_CELLS, MAX_TEXT, Comparison
 from zoo.pictures import admit
 from zoo.planning import impossible, load_model, resolve
 from zoo.registry import Registry
@@ -52,6 +52,15 @@ class _Named(BaseModel):
     kind: str = Field("", max_length=16)
 
 
+class _Example(BaseModel):
+    """A picture to be drawn for a method to follow."""
+
+    model: str = Field(max_length=MAX_TEXT)
+    prompt: str = Field("", max_length=MAX_TEXT)
+    control: str = Field("", max_length=MAX_TEXT)
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
 class _Upload(BaseModel):
     """A picture that a method shall follow."""
 
@@ -76,6 +85,20 @@ def calls(registry: Registry, runner: Runner, people: People | None = None) -> l
             raise ValueError("What was sent is no data URI (data:image/png;base64,…).") from None
         name, png = admit(content)
         return {"name": name, "uri": data_uri(png)}
+
+    def draw_example(data: Any) -> dict[str, Any]:
+        """A picture for a ControlNet to follow, for those who have none at hand; `map` tells whether it is one."""
+        from PIL import Image
+
+        from zoo.data.maps import control_picture
+
+        asked = _Example.model_validate(data)
+        _waited_for(asked.model)
+        model = load_model(asked.model, registry)
+        size = min(model.picture_size) if len(model.shape) == 3 else 32  # else nothing can follow it anyway
+        drawn = control_picture(asked.control, asked.prompt, asked.seed, size)
+        name, png = admit(Image.fromarray(drawn.pixels))
+        return {"name": name, "uri": data_uri(png), "map": drawn.is_map}
 
     def start_run(data: Any, request: gr.Request | None) -> dict[str, Any]:
         """Begin a comparison; the answer is all there is of it, with the key to cancel it."""
@@ -136,16 +159,20 @@ def calls(registry: Registry, runner: Runner, people: People | None = None) -> l
     def model_facts(data: Any) -> dict[str, Any]:
         """What is known of a model once it can be built: examples, and which presets it can run."""
         asked = Asked.model_validate(data)
-        if asked.model not in registry.models:
-            raise ValueError(f"There is no model {asked.model!r}.")
-        runner.ready(networks=not registry.is_built_in(asked.model))  # ours are built without their networks
+        _waited_for(asked.model)
         return facts(asked.model, registry)
+
+    def _waited_for(model: str) -> None:
+        if model not in registry.models:
+            raise ValueError(f"There is no model {model!r}.")
+        runner.ready(networks=not registry.is_built_in(model))  # ours are built without their networks
 
     return [
         _guarded(call)
         for call in (
             read_card,
             keep_picture,
+            draw_example,
             start_run,
             look_at,
             stop_run,

@@ -14,7 +14,7 @@ class Preset:
 
     Attributes:
         name: under which `zoo/ui/words` has what the button says, and what there is to see (`…_why`).
-        lines: the methods; lists and ranges of values are grids.
+        lines: the methods; lists and ranges of values are grids, and the picture `example` is drawn for the prompt.
         seeds: one picture each.
     """
 
@@ -71,7 +71,8 @@ PRESETS = (
             "ddim steps=15",
             "ddim steps=15 | cfg scale=3",
             "ddim steps=15 | classifier_guidance scale=3",
-            "ddim steps=15 | cfg scale=3 | classifier_guidance scale=3",
+            "ddim steps=15 | controlnet annotator=canny image=example",
+            "ddim steps=15 | controlnet annotator=canny image=example | cfg scale=3",
         ),
     ),
 )

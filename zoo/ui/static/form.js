@@ -140,8 +140,9 @@ function showPresets(possible) {
           type: "button",
           class: "z-chip",
           title: zooWords.say(`presets.${preset.name}_why`),
-          onclick: () => {
+          onclick: async () => {
             fillForm({ cards: preset.cards, seeds: preset.seeds });
+            await drawExamples().catch((error) => showProblem(error.message));
             startRun();
           },
         },

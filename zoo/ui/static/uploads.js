@@ -1,6 +1,7 @@
-// Pictures that methods follow: uploaded, named by their content, and sent with whatever names them.
+// Pictures that methods follow: uploaded or drawn, named by their content, and sent with whatever names them.
 
 const uploads = new Map(); // name → data URI
+const EXAMPLE = "example"; // stands in presets for a picture that is drawn when they are chosen
 const LONGEST_SIDE = 1024;
 
 /** The pictures that the ticked cards name. */
@@ -27,12 +28,54 @@ function pictureInput(card, place, control) {
       showCard(card);
     },
   });
+  let drawn = 0;
+  const draw = h(
+    "button",
+    {
+      type: "button",
+      class: "z-quiet",
+      title: t("draw_example_hint"),
+      "data-place": `${place}.${control.name}.draw`,
+      onclick: async () => {
+        await drawExample(card, place, control, drawn++).catch((error) => (card.problem = error.message));
+        showCard(card);
+      },
+    },
+    t("draw_example"),
+  );
   card.setters.push(() => {
     const uri = uploads.get(valueOf(card, place, control));
     shown.hidden = !uri;
     if (uri) shown.src = uri;
   });
-  return h("div", { class: "z-picture-input" }, file, shown);
+  return h("div", { class: "z-picture-input" }, file, draw, shown);
+}
+
+/** Let the server draw what this part of a card may follow: a picture as the prompt has it, or a map itself. */
+async function drawExample(card, place, control, seed) {
+  const others = spec(card, place).controls;
+  const annotator = others.find((known) => known.name === "annotator");
+  const isMap = others.find((known) => known.name === "map");
+  const { name, uri, map } = await ask("draw_example", {
+    model: form.built.model.value,
+    prompt: form.built.prompt.value,
+    control: annotator ? valueOf(card, place, annotator) : "",
+    seed,
+  });
+  uploads.set(name, uri);
+  setValue(card, place, control, name);
+  if (isMap) setValue(card, place, isMap, String(map));
+}
+
+/** Draw the pictures that the cards of a preset leave open. */
+async function drawExamples() {
+  for (const card of cards.items) {
+    for (const place of card.parts.keys()) {
+      for (const control of spec(card, place)?.controls ?? []) {
+        if (control.kind === "picture" && valueOf(card, place, control) === EXAMPLE) await drawExample(card, place, control, 0);
+      }
+    }
+  }
 }
 
 /** A picture as a data URI, upright and no larger than what is kept; one that the browser cannot read goes as it is. */
