@@ -19,6 +19,7 @@ from zoo.comparison import Comparison
 from zoo.registry import Registry
 from zoo.ui import exports, running
 from zoo.ui.calls import calls
+from zoo.ui.people import People
 from zoo.ui.running import Runner
 from zoo.ui.shelf import DAYS, Shelf
 from zoo.ui.words import received, say, sent
@@ -188,6 +189,32 @@ def test_the_queue_is_bounded_and_says_how_long(call, runner, monkeypatch):
     assert ended(call, third)["cells"]["0"]["status"] == "cancelled", "it need not wait for that"
     call["stop_run"]({"id": first["id"], "key": first["key"]})
     assert ended(call, second)["cells"]["0"]["status"] == "done"
+
+
+def test_a_cell_is_run_again_only_if_there_is_room(call, monkeypatch):
+    run = begin(call, "ddim steps=2")
+    before = ended(call, run)["cells"]
+    monkeypatch.setattr(running, "MOST_WAITING", 0)
+    refused = call["retry_cell"]({"id": run["id"], "key": run["key"]})
+    assert "The queue is full" in received(refused["error"])
+    assert ended(call, run)["cells"] == before
+
+
+def test_who_continues_has_no_more_at_work_than_who_begins(registry, runner):
+    call = {function.__name__: function for function in calls(registry, runner, People(most=2))}
+    cancelled = []
+    for _ in range(2):
+        runs = [begin(call, "odd/slow steps=900") for _ in range(2)]
+        for run in runs:
+            call["stop_run"](run)
+            ended(call, run)
+        cancelled += runs
+    refused = [call["continue_run"](run).get("error") for run in cancelled]
+    enough = sent(say("ask.enough", n=2))
+    assert refused == [None, None, enough, enough]
+    for run in cancelled[:2]:
+        call["stop_run"](run)
+        ended(call, run)
 
 
 def test_of_large_comparisons_one_is_at_work_and_small_ones_pass_by(call, monkeypatch):

@@ -131,9 +131,15 @@ def calls(registry: Registry, runner: Runner, people: People | None = None) -> l
         people.start(address(request), again)
         return {}
 
-    def continue_run(data: Any) -> dict[str, Any]:
+    def continue_run(data: Any, request: gr.Request | None) -> dict[str, Any]:
         """Run the cells that were cancelled or interrupted."""
-        runner.resume(_owned(runner, _Named.model_validate(data)))
+        run = _owned(runner, _Named.model_validate(data))
+
+        def again() -> Run:
+            runner.resume(run)
+            return run
+
+        people.start(address(request), again)
         return {}
 
     def cell_way(data: Any) -> dict[str, Any]:
