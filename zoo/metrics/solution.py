@@ -12,7 +12,7 @@ from zoo.sampler import Noise, Queries, Query, Sampler
 from zoo.schedule import Level, Levels, Schedule
 
 STEPS = 100
-"""Of the fine solution, two evaluations each."""
+"""Of the fine solution, two evaluations each but the last."""
 
 
 class FineSolution(Sampler):
@@ -38,6 +38,9 @@ class FineSolution(Sampler):
         between = [low + (high - low) * (i / (steps - 1)) ** 2 for i in range(steps - 2, 0, -1)]
         middle = [schedule.level_at(-2 * math.log(math.tan(angle))) for angle in between]
         return Levels([noisiest, *middle, cleanest, end])
+
+    def evaluations(self, levels: Levels) -> int:
+        return 2 * levels.steps - 1
 
     def sample(self, x: torch.Tensor, levels: Levels, noise: Noise) -> Queries:
         for t, s in levels.pairs():

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zoo.comparison import MAX_TEXT, Comparison
 from zoo.method import MAX_LENGTH
-from zoo.planning import load_model, plan, resolve
+from zoo.planning import resolve
 from zoo.registry import Registry, UnknownName
+from zoo.ui.cost import estimate
 from zoo.ui.disclosure import unexpected, visible
 from zoo.ui.words import Said, say
 
@@ -207,33 +208,21 @@ def limits_for(comparison: Comparison, registry: Registry) -> Limits:
     Raises:
         ValueError: the comparison asks for more than `BUDGET`, or its model cannot be loaded.
     """
-    from zoo.cell import Cell, Limits
+    from zoo.cell import Limits
 
-    model = load_model(comparison.model, registry)
-    pixels = model.shape[-1] * model.shape[-2] if len(model.shape) == 3 else 1
-    weight = len(comparison.seeds) * max(1.0, pixels / 32**2)
-    evaluations = 0
-    for cell in plan(comparison, registry, Limits()):
-        if isinstance(cell, Cell):
-            # How often a conditioner asks is known only when it runs; each is taken to ask once more.
-            evaluations += cell.sampler.levels(model.schedule).steps * (1 + len(cell.conditioners))
-    if any(part.name == "solution_error" for part in comparison.metrics):
-        from zoo.metrics.solution import STEPS
-
-        guidances = {method.conditioners for method in comparison.cells}
-        evaluations += sum(2 * STEPS * (1 + len(conditioners)) for conditioners in guidances)
-    cost = evaluations * weight
+    found = estimate(comparison, registry)
+    cost = found.evaluations * found.weight
     if cost > BUDGET:
         raise ValueError(
             say(
                 "ask.budget",
-                evaluations=evaluations,
+                evaluations=found.evaluations,
                 seeds=len(comparison.seeds),
                 cost=f"{cost:,.0f}",
                 budget=f"{BUDGET:,}",
             )
         )
-    return Limits(nfe=min(10_000, max(1, int(BUDGET // weight))), seconds=CELL_SECONDS)
+    return Limits(nfe=min(10_000, max(1, int(BUDGET // found.weight))), seconds=CELL_SECONDS)
 
 
 def sentence(error: object) -> str:
