@@ -65,8 +65,8 @@ class Interval:
 
             G·θ − (G − 1)·θ̄, and its standard error √((G − 1)/G · Σ(θ_g − θ̄)²), times Student's t for 95 %.
 
-        What is linear in the pictures, as an accuracy is, has no bias and stays as it is. With `alternatives`, it is one
-        of several that shall all be right in 95 %.
+        What is linear in the pictures, as an accuracy is, has no bias and stays as it is. With `alternatives`, it is
+        one of several that shall all be right in 95 %.
 
         References:
             Efron & Stein 1981, "The Jackknife Estimate of Variance".

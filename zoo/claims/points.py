@@ -162,13 +162,15 @@ class Points:
 
     @functools.cache  # noqa: B019  one Points lives as long as the command
     def name(self, line: str) -> str:
-        """A name for a method with all its settings, the weights that it uses, and what draws: others, other measurements.
+        """A name for a method with its settings and weights and for what draws: where one differs, measured anew.
 
         Its code has no part in it: after a change of a sampler's mathematics the folder is to be deleted.
         """
         method = Method.parse(line)
         sampler, conditioners = resolve(method, self.registry)
-        settings = [part.params.model_dump_json() for part in (sampler, *conditioners)]
+        settings = [
+            params.model_dump_json() for params in (sampler.params, *(c.params for c in conditioners))
+        ]
         device, dtype = self.engine.device, self.engine.dtype
         digest = hashlib.sha256(f"{method} {settings} {device.type} {dtype} {_seen_by()}".encode())
         for role in (*required_roles(sampler, conditioners), "text_encoder"):
