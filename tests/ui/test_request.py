@@ -1,6 +1,8 @@
 import base64
 import io
 import re
+import threading
+import time
 
 import pytest
 from PIL import Image
@@ -10,8 +12,9 @@ from zoo import planning
 from zoo.comparison import Comparison
 from zoo.pictures import admit
 from zoo.registry import Registry
+from zoo.ui import request
 from zoo.ui.cost import estimate
-from zoo.ui.request import BUDGET, MAX_CARDS, MAX_METHODS, comparison_from, limits_for, uploaded
+from zoo.ui.request import BUDGET, MAX_CARDS, MAX_METHODS, comparison_from, limits_for, receive, uploaded
 from zoo.ui.zerogpu import PASS, ROW, START, seconds_for
 
 ODD = """
@@ -146,6 +149,36 @@ def test_uploads_are_named_by_their_content_and_kept_where_they_are_used(registr
     comparison = ask(registry, methods=methods, pictures=known | other)
     assert comparison.pictures == {name: png}
     assert "pictures" not in comparison.model_dump(mode="json")
+
+
+def test_of_uploads_two_are_decoded_at_a_time_and_large_photos_are_reduced_on_the_way(monkeypatch):
+    monkeypatch.setattr(request, "MAX_PIXELS", 1024 * 768)
+    at_work, most, lock = 0, 0, threading.Lock()
+
+    def counted(*given):
+        nonlocal at_work, most
+        with lock:
+            at_work += 1
+            most = max(most, at_work)
+        time.sleep(0.05)
+        with lock:
+            at_work -= 1
+        return admit(*given)
+
+    monkeypatch.setattr("zoo.pictures.admit", counted)
+    photo, png = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (2048, 1536), "teal").save(photo, format="JPEG")
+    Image.new("LA", (1024, 769)).save(png, format="PNG")
+    threads = [threading.Thread(target=receive, args=(photo.getvalue(),)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 2
+    _, kept = receive(photo.getvalue())
+    assert Image.open(io.BytesIO(kept)).size == (1024, 768)
+    with pytest.raises(ValueError, match="it has 1024 × 769 pixels; at most 786,432 in all are read"):
+        receive(png.getvalue())
 
 
 @pytest.mark.parametrize(

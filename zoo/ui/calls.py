@@ -24,7 +24,7 @@ from zoo.ui.catalogue import card
 from zoo.ui.disclosure import unexpected
 from zoo.ui.people import People, address
 from zoo.ui.presets import known
-from zoo.ui.request import MAX_UPLOAD, Asked, Card, comparison_of, readable, sentence
+from zoo.ui.request import MAX_UPLOAD, Asked, Card, comparison_of, readable, receive, sentence
 from zoo.ui.running import Runner
 from zoo.ui.runs import Run, blocks_of
 from zoo.ui.sweep import expand
@@ -83,7 +83,7 @@ def calls(registry: Registry, runner: Runner, people: People | None = None) -> l
             content = base64.b64decode(asked.uri.rpartition(",")[2], validate=True)
         except ValueError:
             raise ValueError("What was sent is no data URI (data:image/png;base64,…).") from None
-        name, png = admit(content)
+        name, png = receive(content)
         return {"name": name, "uri": data_uri(png)}
 
     def draw_example(data: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from zoo.ui.disclosure import unexpected
 from zoo.ui.gate import as_sent
 from zoo.ui.language import label
 from zoo.ui.people import People, address
-from zoo.ui.request import check_method, comparison_from, limits_for, sentence
+from zoo.ui.request import check_method, comparison_from, limits_for, receive, sentence
 from zoo.ui.running import AT_ONCE, Runner
 from zoo.ui.words import element, marks, say, sent
 
@@ -204,7 +204,7 @@ def uploaded_picture(path: str, height: int, width: int) -> torch.Tensor:
     """
     from zoo.picture import load_picture
 
-    return load_picture(Path(path).read_bytes(), height, width)
+    return load_picture(receive(Path(path).read_bytes())[1], height, width)
 
 
 def drawn_picture(seed: int, size: int) -> tuple[Any, str]:

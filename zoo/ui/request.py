@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,9 @@ MAX_CARDS = 12
 
 MAX_UPLOAD = 16_000_000
 """Most characters of an uploaded picture, as a data URI."""
+
+MAX_PIXELS = 4096**2
+"""Most pixels that are decoded of an uploaded picture, a large JPEG's after it was reduced on the way."""
 
 MAX_PICTURES = 256
 """Most seeds that the page draws."""
@@ -187,19 +191,36 @@ def uploaded(
     from zoo.method import Method
     from zoo.pictures import adopt
 
-    def read(name: str) -> bytes:
+    def take(name: str) -> tuple[str, bytes]:
         if name not in pictures:
             raise ValueError(say("ask.picture_missing", name=name, there=", ".join(pictures) or "–"))
         try:
-            return base64.b64decode(pictures[name].rpartition(",")[2], validate=True)
+            content = base64.b64decode(pictures[name].rpartition(",")[2], validate=True)
         except ValueError:
             raise ValueError(say("ask.picture_uri", name=name)) from None
+        return receive(content)
 
     try:
-        adopted, known = adopt([Method.parse(line) for line in methods if line.strip()], {}, registry, read)
+        adopted, known = adopt([Method.parse(line) for line in methods if line.strip()], {}, registry, take)
     except ValueError as error:
         raise ValueError(sentence(error)) from None
     return [str(method) for method in adopted], known
+
+
+def receive(content: bytes) -> tuple[str, bytes]:
+    """The name of a picture that was uploaded, and itself as it is kept, as of `zoo.pictures.admit`.
+
+    Raises:
+        ValueError: it is no picture, or too large a one.
+    """
+    from zoo.pictures import admit
+
+    with _decoding:
+        return admit(content, MAX_PIXELS)
+
+
+_decoding = threading.BoundedSemaphore(2)
+"""Gradio answers forty people at once; as many large pictures would not fit into memory."""
 
 
 def limits_for(comparison: Comparison, registry: Registry) -> Limits:
