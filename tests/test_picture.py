@@ -209,6 +209,14 @@ def test_a_jpeg_that_is_enormous_is_not_opened_however_small_it_is_wanted(monkey
         read_picture(encoded(two_halves((2048, 1536)), "JPEG"), longest=100)
 
 
+def test_a_jpeg_that_goes_over_its_pixels_again_and_again_is_refused():
+    progressive = encoded(NOISE, "JPEG", progressive=True)
+    last = progressive[progressive.rindex(b"\xff\xda") : -2]
+    assert read_picture(progressive[:-2] + last * 3 + progressive[-2:]).shape == (64, 64, 3)
+    with pytest.raises(ValueError, match="it is a JPEG of 510 scans; at most 500 are read"):
+        read_picture(progressive[:-2] + last * 500 + progressive[-2:])
+
+
 def test_an_image_of_the_caller_s_stays_as_it_is():
     image = Image.open(io.BytesIO(encoded(two_halves((64, 48)), "JPEG")))
     assert read_picture(image, longest=16).shape == (48, 64, 3)

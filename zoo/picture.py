@@ -22,6 +22,9 @@ MAX_BYTES = 64_000_000
 MAX_PIXELS = 8192**2
 """Largest picture that is read, unless the caller says less."""
 
+MAX_SCANS = 500
+"""Most scans of a JPEG that is read: each goes over all pixels, and may have been written in 33 bytes."""
+
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "QOI")
 """What is read, of what the installed Pillow can read."""
 
@@ -102,10 +105,15 @@ def _read(
 
 def _opened(data: bytes) -> Image.Image:
     from PIL import Image
+    from PIL.JpegImagePlugin import JpegImageFile
 
     _check_size("the picture", len(data))
     Image.init()
-    return Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+    image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+    scans = data.count(b"\xff\xda") if isinstance(image, JpegImageFile) else 0
+    if scans > MAX_SCANS:
+        raise ValueError(f"it is a JPEG of {scans} scans; at most {MAX_SCANS} are read")
+    return image
 
 
 def _check_size(name: str, size: int) -> None:
