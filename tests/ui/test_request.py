@@ -18,12 +18,15 @@ from zoo.ui.request import BUDGET, MAX_CARDS, MAX_METHODS, comparison_from, limi
 from zoo.ui.zerogpu import PASS, ROW, START, seconds_for
 
 ODD = """
-from zoo import Sampler, SamplerSpec, hookimpl
+from zoo import Metric, MetricSpec, Sampler, SamplerSpec, hookimpl
 ZOO_API = 1
 
 class Levelless(Sampler):
     def levels(self, schedule):
         raise RuntimeError("no levels")
+
+class Held(Metric):
+    solves = True
 
 class Costless(Sampler):
     def evaluations(self, levels):
@@ -32,6 +35,10 @@ class Costless(Sampler):
 @hookimpl
 def register_samplers():
     return [SamplerSpec("levelless", Levelless, title="A"), SamplerSpec("costless", Costless, title="B")]
+
+@hookimpl
+def register_metrics():
+    return [MetricSpec("held", Held, title="C"), MetricSpec("gone", "no_such_module:Metric", title="D")]
 """
 
 
@@ -111,6 +118,13 @@ def test_a_sampler_that_cannot_be_asked_what_it_costs_stops_no_other(tmp_path):
     (tmp_path / "odd.py").write_text(ODD)
     asked = ask(Registry(tmp_path), methods=["odd/levelless", "odd/costless", "ddim steps=5"])
     assert estimate(asked, Registry(tmp_path)).cells == (0, 0, 5)
+
+
+def test_a_solution_that_a_plugin_s_metric_asks_for_counts(tmp_path):
+    (tmp_path / "odd.py").write_text(ODD)
+    registry = Registry(tmp_path)
+    for metrics, solutions in [(["odd/held", "solution_error"], (199,)), (["odd/gone", "exact_error"], ())]:
+        assert estimate(ask(registry, metrics=metrics), registry).solutions == solutions
 
 
 def test_the_estimate_makes_no_control_maps(registry, monkeypatch, tmp_path):

@@ -62,6 +62,8 @@ class SolutionError(Metric):
     for a state that it is not, and that counts as error. A distilled network is held against the denoiser's solution.
     """
 
+    solves = True
+
     def score(self, cell: Finished) -> Score:
         if "denoiser" not in cell.model.roles:
             raise Absent(f"{cell.model.name} has no denoiser to solve with")

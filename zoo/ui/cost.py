@@ -53,7 +53,7 @@ def estimate(comparison: Comparison, registry: Registry) -> Cost:
         for sampler, conditioners, reason in resolve_all(comparison, registry)
     )
     solutions: tuple[int, ...] = ()
-    if any(part.name == "solution_error" for part in comparison.metrics):
+    if any(_solves(part.name, registry) for part in comparison.metrics):
         guidances = {method.conditioners for method in comparison.cells}
         solutions = tuple((2 * STEPS - 1) * (1 + len(conditioners)) for conditioners in guidances)
     return Cost(cells, solutions, len(comparison.seeds) * max(1.0, pixels / 32**2))
@@ -64,3 +64,10 @@ def _evaluations(sampler: Sampler, conditioners: Sequence[Conditioner], schedule
         return sampler.evaluations(sampler.levels(schedule)) * (1 + len(conditioners))
     except (Exception, SystemExit):  # a mistake of the plugin's: its cell will fail alone
         return 0
+
+
+def _solves(metric: str, registry: Registry) -> bool:
+    try:
+        return bool(registry.metric(metric).load().solves)
+    except (Exception, SystemExit):  # it is not there, or cannot be imported: whoever makes it will say so
+        return False
