@@ -20,7 +20,7 @@ from zoo.ui.words import Said, say
 if TYPE_CHECKING:
     from zoo.cell import Limits
 
-MAX_METHODS = 48
+MAX_METHODS = 200
 """Most methods that the page compares at once, those of grids counted one by one."""
 
 MAX_CARDS = 12
