@@ -198,6 +198,24 @@ def test_a_query_is_rescaled_for_the_networks_own_schedule(schedule, network_sch
     assert min(log_snrs) == pytest.approx(first.log_snr, abs=1e-6)
 
 
+def test_a_level_beyond_the_networks_own_schedule_is_refused_and_not_taken_for_its_nearest():
+    model = Elsewhere(leaning_mixture(DiscreteSchedule.cosine()), DiscreteSchedule.linear())
+    (cell,) = finish(make_cell(model, "ddim steps=4"))
+    assert cell.status == "failed"
+    assert "within 0.01 … 157, so it cannot be asked about 2.03e+04" in cell.error
+    assert model.asked == []
+    (within,) = finish(make_cell(model, "euler steps=4 sigma_min=0.02"))
+    assert within.status == "done", within.error
+
+
+def test_the_same_chain_kept_in_single_precision_is_no_other():
+    betas = torch.linspace(1e-4, 0.02, 1000)
+    rounded = DiscreteSchedule((1 - betas).cumprod(0).double().numpy())
+    own = leaning_mixture(DiscreteSchedule.linear())
+    (cell,) = finish(make_cell(Elsewhere(own, rounded), "ddim steps=1000"))
+    assert cell.status == "done", cell.error
+
+
 def test_a_clean_level_cannot_be_asked_about(skies):
     class Late(Sampler):
         def sample(self, x, levels, noise):

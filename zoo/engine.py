@@ -34,6 +34,10 @@ PREVIEW_SHARE = 0.02
 TEXTS = 256
 """Of more texts than this, the encodings of those used longest ago are forgotten."""
 
+LOG_SNR_SLACK = 0.01
+"""How far off the level may be that a network is asked about: half a percent of sigma/alpha. A table of ᾱ kept in fp32
+is up to 5e-4 off the same one in float64 (the cosine schedule's); beyond a chain's ends one is soon further off."""
+
 Y = TypeVar("Y")
 R = TypeVar("R")
 
@@ -433,13 +437,20 @@ def network_level(model: Model, network: Network | Classifier | ControlNetwork, 
     """The same log-SNR in the scaling and time of the network's own schedule.
 
     Raises:
-        ValueError: the level is one that the network cannot be asked about.
+        ValueError: the level is one that the network cannot be asked about: it is clean, or beyond its schedule's ends.
     """
     if level.t is None:
         raise ValueError("the clean level has no noise: there is nothing to ask a network there")
     if network.schedule is model.schedule:
         return level
-    return network.schedule.level_at(level.log_snr)
+    own = network.schedule.level_at(level.log_snr)
+    if not abs(own.log_snr - level.log_snr) <= LOG_SNR_SLACK:
+        low, high = network.schedule.sigma_range
+        raise ValueError(
+            f"the network's own schedule has sigma/alpha within {low:.3g} … {high:.3g}, so it cannot be asked about "
+            f"{level.sigma / level.alpha:.3g}: take levels within that range, such as by a sampler's sigma_max"
+        )
+    return own
 
 
 def _prediction(

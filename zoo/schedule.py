@@ -211,7 +211,7 @@ class DiscreteSchedule(Schedule):
         return _variance_preserving(log_snr, t)
 
     def level_at(self, log_snr: float) -> Level:
-        """The (fractional) t of a log-SNR within the chain; a little outside is the nearest end."""
+        """The (fractional) t of a log-SNR within the chain; outside it is the nearest end."""
         t = float(np.interp(-log_snr, -self._log_snr, np.arange(self.timesteps)))
         # Rounded, so that the log-SNR of a timestep finds it again whatever its last digit.
         return self.level(round(t, 9))
