@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -311,12 +313,15 @@ FAILURES = {
     "never ends": (Endless(), {"limits": Limits(nfe=9)}, "used up its 9 network evaluations per image"),
     "takes too long": (Steps(), {"limits": Limits(seconds=1e-9)}, "the limit of a cell is 1e-09 s"),
     "network refuses its rows": (Steps(), {"prompt": "poison"}, "ValueError: cannot draw poison"),
+    "network calls sys.exit": (Steps(), {"prompt": "farewell"}, "SystemExit: 4"),
 }
 
 
 def squeamish(x, t, texts):
     if "poison" in texts:
         raise ValueError("cannot draw poison")
+    if "farewell" in texts:
+        sys.exit(4)
     return rowwise(x, t, texts)
 
 

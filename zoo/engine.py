@@ -169,7 +169,7 @@ class Engine:
         ask: Callable[[Sequence[Cell]], Any] = asks.get(type(cells[0].query), self._ask)
         try:
             replies: Sequence[tuple[Prediction | Endpoint | torch.Tensor, float]] = ask(cells)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if len(cells) == 1:
                 cells[0].fail(error)
                 return

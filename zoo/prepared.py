@@ -128,7 +128,7 @@ def _event(index: int, cell: Cell, model: Model, method: str) -> Event:
             images = preview = cell.pictures()
         elif cell.preview is not None:
             preview = model.pictures(cell.preview)
-    except Exception as error:  # a plugin's model that cannot draw fails this cell, not the comparison
+    except (Exception, SystemExit) as error:  # a model that cannot draw fails this cell, not the comparison
         cell.fail(error)
     status = cell.status
     result = CellResult(
