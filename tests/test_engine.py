@@ -518,6 +518,25 @@ def test_warming_up_leaves_the_cells_untouched(skies):
     assert torch.equal(cell.samples, sample(skies, "ddim steps=2"))
 
 
+def test_warming_up_asks_every_network_once_and_as_the_cell_will():
+    class Latents(PixelModel):
+        roles = ("denoiser", "decoder")
+
+        def network(self, role, device, dtype):
+            asked.append((role, dtype))
+            return (lambda x: decoded.append(len(x)) or x) if role == "decoder" else self
+
+    asked, decoded = [], []
+    model, engine = Latents(rowwise), make_engine()
+    cell = make_cell(model, "heun steps=4 | cfg scale=2", (0, 1))
+    cell.dtype = torch.bfloat16
+    engine.run(engine.warm_up([cell]))
+    assert set(asked) == {("denoiser", torch.bfloat16), ("decoder", torch.bfloat16)}
+    assert (len(model.calls), decoded) == (1, [2])
+    finish(cell, engine=engine)
+    assert dict(cell.nfe) == {"denoiser": 14, "decoder": 1}
+
+
 def test_the_state_keeps_the_models_precision(skies, tiny):
     assert sample(skies, "ddim steps=1").dtype == torch.float64
     assert sample(tiny, "ddim steps=1").dtype == torch.float32

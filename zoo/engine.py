@@ -22,6 +22,7 @@ from zoo.device import resolve_dtype, sent
 from zoo.memory import out_of_memory, shelf
 from zoo.model import Classifier, ControlNetwork, Decoder, Model, Network
 from zoo.prediction import Endpoint, Prediction, to_eps, to_x0
+from zoo.rehearsal import rehearsal
 from zoo.residuals import ControlAsk, control_residuals
 from zoo.sampler import PROMPT, ClassQuery, Query
 from zoo.schedule import Level
@@ -141,26 +142,13 @@ class Engine:
         return list(answered(self, work))
 
     def warm_up(self, cells: Sequence[Cell]) -> Iterator[Pending]:
-        """Load the networks and rehearse up to the first prediction, so that "time alone" does not pay for loading."""
-        rehearsal = [
-            Cell(
-                c.model,
-                c.sampler,
-                c.conditioners,
-                c.conditions,
-                c.seeds,
-                c.limits,
-                c.start_state,
-                c.maps,
-                c.label,
-            )
-            for c in cells
-        ]
+        """Load the networks and ask each of them once, so that "time alone" does not pay for loading and start-up."""
+        rehearsals = [rehearsal(cell) for cell in cells]
         try:
-            while waiting := [c for c in rehearsal if c.unfinished and c.preview is None]:
+            while waiting := [cell for cell in rehearsals if cell.unfinished]:
                 yield Pending(waiting, alone=True)
         finally:
-            for cell in rehearsal:
+            for cell in rehearsals:
                 cell.cancel()
             self._inside.settle()
 
