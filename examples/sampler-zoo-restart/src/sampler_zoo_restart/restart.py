@@ -11,9 +11,6 @@ import math
 
 from zoo import Field, Query, Sampler
 
-SIGMAS = (0.002, 80.0)
-"""Of sigma/alpha, least and greatest, as in Karras et al. 2022; a model that reaches less far ends where it does."""
-
 
 class Restart(Sampler):
     """Heun's method from the noisiest level to the cleanest; where it passes σ_min, it goes K times from there
@@ -44,7 +41,7 @@ class Restart(Sampler):
         return None if self.is_stochastic() else 2
 
     def levels(self, schedule):
-        levels = schedule.karras_levels(self.params.steps, *SIGMAS)
+        levels = schedule.karras_levels(self.params.steps)
         bottom, high = self.bottom(levels), self.params.high
         if self.is_stochastic() and bottom.sigma / bottom.alpha >= min(high, schedule.sigma_range[1]):
             raise ValueError(
