@@ -18,6 +18,7 @@ from zoo.data.tinyworld import VOCABULARY, draw_pictures, named
 from zoo.model import ControlFacts, Model
 from zoo.models.saved import load_saved
 from zoo.models.text import encode, unknown_words, vocabulary
+from zoo.pixels import from_bytes
 from zoo.schedule import DiscreteSchedule, Schedule
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class TextToPixels(Model):
         if self.data_set() != "tinyworld":
             return super().data(text, n, seed)
         images = draw_pictures(n, seed, self.shape[-1], **named(text))
-        return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return from_bytes(images)
 
     def fingerprint(self) -> str:
         """SHA-256 over the weight files, first 16 digits."""
