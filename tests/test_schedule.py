@@ -84,9 +84,8 @@ def test_spacings_are_those_of_diffusers(spacing):
     schedule = DiscreteSchedule.linear()
     theirs = DDIMScheduler(timestep_spacing=spacing, steps_offset=0)
     some = {2, 3, 4, 7, 13, 20, 50, 99, 333, 750, 1000, *range(5, 1000, 45)} - set(TROUBLESOME)
-    if (
-        spacing == "linspace"
-    ):  # for odd N a timestep may lie halfway, where diffusers' float decides by its error
+    if spacing == "linspace":
+        # For odd N a timestep may lie halfway, where diffusers' float decides by its error.
         some = {steps for steps in some if steps % 2 == 0}
     for steps in some:
         theirs.set_timesteps(steps)

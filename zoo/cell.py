@@ -301,10 +301,8 @@ class Cell:
             queries, self._queries = self._queries, None
             try:
                 queries.close()
-            except (
-                Exception,
-                SystemExit,
-            ) as error:  # a plugin's clean-up must not undo what the cell has reached
+            except (Exception, SystemExit) as error:
+                # A plugin's clean-up must not undo what the cell has reached.
                 self.traceback += "".join(traceback.format_exception(error))
 
 
