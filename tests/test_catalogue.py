@@ -6,8 +6,10 @@ import diffusers
 import pytest
 
 from tests.models.elsewhere.tiny import unet2d
+from tests.small_model import save_small_model
 from zoo import compare
 from zoo.cli import main
+from zoo.models.tinyworld import PROMPTS
 from zoo.planning import load_model
 from zoo.registry import Registry
 from zoo.ui.request import comparison_from
@@ -50,6 +52,18 @@ def test_an_entry_is_a_model_like_any_other(offer, tmp_path):
     assert result.comparison.record["dtype"] == "bf16", "as its entry says, where nobody says otherwise"
     result = compare(comparison, registry=registry, device="cpu", dtype="fp32")
     assert result.comparison.record["dtype"] == "fp32"
+
+
+def test_a_model_of_ones_own_is_offered(offer, tmp_path):
+    save_small_model(tmp_path / "mine")
+    own = GOOD.replace("folder:cats", "folder:mine").replace('"2"', '"a blue cat"')
+    model = load_model("cats", offer(own))
+    assert (model.title, model.examples()) == ("Small cats", ["a blue cat"])
+    assert {"denoiser", "control/canny"} <= set(model.roles)
+    assert load_model("cats", offer(own.replace('prompt = "a blue cat"', ""))).examples() == list(PROMPTS)
+    tokenizer = tmp_path / "mine/tokenizer/tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace('"mushroom"', '"toadstool"'))
+    assert load_model("cats", offer(own.replace('prompt = "a blue cat"', ""))).examples() == []
 
 
 def test_a_visitor_types_no_names(offer, tmp_path):
@@ -116,6 +130,10 @@ def test_the_environment_names_the_file(tmp_path, monkeypatch, capsys):
     (tmp_path / "models.toml").write_text(GOOD)
     monkeypatch.setenv("ZOO_MODELS", str(tmp_path / "models.toml"))
     assert "cats" in Registry().models
+    monkeypatch.setenv("ZOO_PLUGINS", "somebody")
+    with pytest.warns(UserWarning, match="no plugin is called that"):
+        assert "cats" in Registry().models, "what is chosen among plugins is no choice of models"
+    monkeypatch.delenv("ZOO_PLUGINS")
     monkeypatch.setenv("ZOO_MODELS", str(tmp_path / "nowhere.toml"))
     assert "ZOO_MODELS or --models names it" in Registry().plugins[-1].error
     assert main(["models", "--models", str(tmp_path / "models.toml")]) == 0

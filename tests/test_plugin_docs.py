@@ -52,6 +52,7 @@ def test_the_tutorial_s_file_runs_and_is_heun(tmp_path):
     cells = zoo.compare(comparison, registry=Registry(tmp_path)).cells
     assert [cell.error for cell in cells] == ["", ""]
     assert cells[0].nfe == cells[1].nfe == {"denoiser": 11}
+    assert cells[0].metrics["exact_error"].value < 0.05, "with few steps, too"
 
 
 def test_the_tutorial_s_mistake_is_found(tmp_path, capsys):
@@ -59,13 +60,13 @@ def test_the_tutorial_s_mistake_is_found(tmp_path, capsys):
     right, wrong = tmp_path / "mine.py", tmp_path / "yours.py"
     right.write_text(source, encoding="utf-8")
     wrong.write_text(
-        source.replace("(eps - prediction.eps) / 2", "(eps - prediction.eps) * 0.4"), encoding="utf-8"
+        source.replace("(x0 - prediction.x0) / 2", "(x0 - prediction.x0) * 0.4"), encoding="utf-8"
     )
     assert main(["check", str(right)]) == 0
     assert capsys.readouterr().out.endswith("all is well\n")
     assert main(["check", str(wrong)]) == 1
     printed = capsys.readouterr().out
-    assert "order 0.70" in printed, "what the tutorial says"
+    assert "order 1.13" in printed, "what the tutorial says"
     assert "1 failed" in printed
 
 

@@ -175,7 +175,7 @@ def line_of(text: str, number: int, field: str) -> int:
 
 def candidates(path: Path) -> list[Candidate]:
     """The file as the registry admits plugins: read when it is ready for what may come of it."""
-    info = PluginInfo(path.stem or "models", "models file", str(path))
+    info = PluginInfo(path.name, "models file", str(path))
     return [(info, functools.partial(Catalogue, path))]
 
 

@@ -7,7 +7,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-from zoo.commands import annotate, check, claims, compare, example, latents, listing, new, train
+from zoo.commands import annotate, check, claims, compare, example, latents, listing, new, page, train
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,6 +32,7 @@ def _parser(argv: Sequence[str] | None) -> argparse.ArgumentParser:
         prog="zoo", description="Compare diffusion samplers from the same noise."
     )
     commands = parser.add_subparsers(dest="command", required=True)
+    page.add(commands)
     compare.add(commands)
     latents.add(commands)
     annotate.add(commands)

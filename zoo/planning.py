@@ -215,11 +215,8 @@ def _build_registered(spec: Spec) -> Model:
 def _build_folder(path: Path, state: tuple[tuple[str, int], ...]) -> Model:
     """`state` is its files and when they were last written, so that a folder trained on is loaded again."""
     from zoo.models.elsewhere import open_model
-    from zoo.models.tinyworld import TextToPixels
 
     try:
-        if (path / "denoiser").is_dir():  # as `zoo train denoiser` writes it
-            return TextToPixels(path, name=f"folder:{path}", title=path.name)
         return open_model(f"folder:{path}")
     except (OSError, LookupError, TypeError) as error:
         raise ValueError(f"{path} is not a model that can be read: {error}") from None

@@ -161,7 +161,7 @@ class Registry:
         if info.name in self._disabled:
             info.state = "disabled"
             return
-        if info.source == "built-in":
+        if info.source in ("built-in", "models file"):
             self._take(info, load)
         elif self._allowed and info.name not in self._allowed:
             info.state, info.error = "disabled", "ZOO_PLUGINS does not name it"

@@ -335,6 +335,16 @@ def test_a_picture_to_follow_is_drawn_for_those_who_have_none(page):
     assert page.inner_text(".zoo-maps figcaption") == "control: canny"
 
 
+def test_a_preset_draws_the_picture_that_it_needs(page):
+    page.wait_for_selector("#presets button:has-text('Control everything')")
+    page.fill("#prompt", "a green boat on the beach")
+    page.click("#presets button:has-text('Control everything')")
+    ended(page, done=5)
+    assert page.locator(".zoo-maps figcaption").all_inner_texts() == ["control: canny"] * 2
+    name, _ = admit(Image.fromarray(control_picture("canny", "a green boat on the beach").pixels))
+    assert page.locator("#method-4 .z-line").input_value().endswith(f"controlnet annotator=canny image={name}")
+
+
 def test_the_plugins_tab_shows_the_damaged_one(page):
     page.click("[role=tab]:has-text('Plugins')")
     table = page.locator(".zoo-plugins")

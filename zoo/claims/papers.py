@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zoo.claims.claims import Claim, Margin, ascending, less
+from zoo.claims.claims import Claim, ascending, least, less
 from zoo.claims.control import EDGES
 
 
@@ -161,11 +161,11 @@ CLAIMS: tuple[Claim, ...] = (
             "the teacher's DDIM at 64",
             "soft",
             (
-                Margin(
+                least(
+                    [consistent(n, recipe) for recipe in RECIPES],
+                    TEACHER,
                     f"{factor:g} × {TEACHER} minus the least of {', '.join(RECIPES)} at {n} (distance)",
-                    "distance",
-                    (TEACHER, *(consistent(n, recipe) for recipe in RECIPES)),
-                    lambda teacher, *networks, factor=factor: factor * teacher - min(networks),
+                    factor=factor,
                 ),
             ),
         )
@@ -184,19 +184,13 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "The distance is U-shaped in the guidance scale: falls from 1 to its least, rises to 8",
         "soft",
-        (
-            Margin(
-                "ddim steps=20 at scale 1 minus the least of 1.5, 2, 3, 5 (distance)",
-                "distance",
-                tuple(guided(s) for s in (1, 1.5, 2, 3, 5)),
-                lambda one, *others: one - min(others),
-            ),
-            Margin(
-                "ddim steps=20 at scale 8 minus the least of 1.5, 2, 3, 5 (distance)",
-                "distance",
-                tuple(guided(s) for s in (8, 1.5, 2, 3, 5)),
-                lambda eight, *others: eight - min(others),
-            ),
+        tuple(
+            least(
+                [guided(s) for s in (1.5, 2, 3, 5)],
+                guided(end),
+                f"ddim steps=20 at scale {end} minus the least of 1.5, 2, 3, 5 (distance)",
+            )
+            for end in (1, 8)
         ),
     ),
 )

@@ -163,9 +163,17 @@ class Points:
 
     @functools.cache  # noqa: B019  one Points lives as long as the command
     def name(self, line: str) -> str:
-        """A name for a method with the weights that it uses: other weights, other measurements."""
-        sampler, conditioners = resolve(Method.parse(line), self.registry)
-        digest = hashlib.sha256(f"{Method.parse(line)} {_seen_by()}".encode())
+        """A name for a method with its settings and weights and for what draws: where one differs, measured anew.
+
+        Its code has no part in it: after a change of a sampler's mathematics the folder is to be deleted.
+        """
+        method = Method.parse(line)
+        sampler, conditioners = resolve(method, self.registry)
+        settings = [
+            params.model_dump_json() for params in (sampler.params, *(c.params for c in conditioners))
+        ]
+        device, dtype = self.engine.device, self.engine.dtype
+        digest = hashlib.sha256(f"{method} {settings} {device.type} {dtype} {_seen_by()}".encode())
         for role in (*required_roles(sampler, conditioners), "text_encoder"):
             for path in sorted((self.model.folder / role).glob("*.safetensors")):
                 digest.update(path.read_bytes())

@@ -8,13 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-# Student's t, 97.5 %, for 1 to 30 degrees of freedom.
-_T = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-
 
 def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     """The interval of a proportion, 95 % by default (Wilson 1927); sensible also near 0 and 1."""
@@ -23,9 +16,16 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return (middle - half) / (1 + c), (middle + half) / (1 + c)
 
 
-def student(degrees: int) -> float:
-    """How many standard errors a 95 % interval reaches to each side, after Student."""
-    return _T[degrees - 1] if degrees <= len(_T) else 1.96 + 2.5 / degrees
+def student(degrees: int, alternatives: int = 1) -> float:
+    """How many standard errors a 95 % interval reaches to each side, after Student.
+
+    Args:
+        degrees: of freedom.
+        alternatives: how many intervals are looked at, all of which shall be right in 95 % (Bonferroni).
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 1 - 0.025 / alternatives))
 
 
 def mean_interval(values: torch.Tensor) -> tuple[float, float | None, float | None]:

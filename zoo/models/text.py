@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -73,4 +75,21 @@ def unknown_words(tokenizer: Any, prompt: str) -> list[str]:
 
 def vocabulary(tokenizer: Any) -> list[str]:
     """The words that a prompt may use, sorted."""
-    return sorted(set(tokenizer.get_vocab()) - {UNKNOWN, START, END})
+    return _words(tokenizer.get_vocab())
+
+
+def saved_vocabulary(folder: Path) -> list[str]:
+    """The same of a saved tokenizer, without the library that would load it.
+
+    Raises:
+        OSError: its file is missing.
+        ValueError: its file is damaged.
+    """
+    try:
+        return _words(json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"])
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"{folder / 'tokenizer.json'} is not a tokenizer: no model.vocab") from error
+
+
+def _words(vocab: Iterable[str]) -> list[str]:
+    return sorted(set(vocab) - {UNKNOWN, START, END})

@@ -17,7 +17,7 @@ from zoo.consistency import Boundary, Scaled
 from zoo.data.tinyworld import VOCABULARY, draw_pictures, named
 from zoo.model import ControlFacts, Model
 from zoo.models.saved import load_saved
-from zoo.models.text import encode, unknown_words, vocabulary
+from zoo.models.text import encode, saved_vocabulary, unknown_words, vocabulary
 from zoo.pixels import from_bytes
 from zoo.schedule import DiscreteSchedule, Schedule
 
@@ -36,6 +36,15 @@ CONTROL_CARD = "control.json"
 """In the folder of a ControlNet: the annotator whose maps it knows, and whether it reads the prompt."""
 
 
+PROMPTS = (
+    "a red mushroom at night",
+    "a blue fish on the beach",
+    "a large orange cat in the snow",
+    "a small purple house on the left at sunset",
+)
+"""Examples of what a model of tinyworld's pictures can draw."""
+
+
 class TextToPixels(Model):
     """A text-conditional pixel model in a folder: denoiser/, text_encoder/, tokenizer/ and scheduler/.
 
@@ -45,7 +54,12 @@ class TextToPixels(Model):
     Raises:
         OSError: the folder or one of its parts is missing, or a student or a consistency network belongs to another
             schedule.
+
+    Attributes:
+        prompt: an example of what it can draw, if its owner gives one.
     """
+
+    prompt: str = ""
 
     def __init__(self, folder: Path | str, name: str, title: str, summary: str = "") -> None:
         self.folder = Path(folder)
@@ -120,17 +134,13 @@ class TextToPixels(Model):
         return notices
 
     def examples(self) -> list[str]:
-        return [
-            "a red mushroom at night",
-            "a blue fish on the beach",
-            "a large orange cat in the snow",
-            "a small purple house on the left at sunset",
-        ]
+        if self.prompt:
+            return [self.prompt]
+        return list(PROMPTS) if self.data_set() == "tinyworld" else []
 
     def data_set(self) -> str:
         """What it was trained on, told by its words: exactly those of tinyworld's captions, or others."""
-        tokenizer, _ = self.text_parts()
-        return "tinyworld" if vocabulary(tokenizer) == list(VOCABULARY) else ""
+        return "tinyworld" if saved_vocabulary(self.folder / "tokenizer") == list(VOCABULARY) else ""
 
     def data(self, text: str, n: int, seed: int) -> torch.Tensor:
         """tinyworld's pictures with the attributes that the prompt names, all others drawn freely."""

@@ -31,7 +31,7 @@ from zoo.training.distance import DISTANCES
 from zoo.training.loop import fit
 from zoo.training.pairs import Chain, Growth, neighbours, tightening
 from zoo.training.recipe import Recipe, keyed_generator
-from zoo.training.teacher import Teacher, ask, blank, copy_model, copy_of
+from zoo.training.teacher import Teacher, ask, blank, check_captions, copy_model, copy_of
 
 LEVELS = {"distillation": [32], "training": [8, 128], "tuning": [2, 32]}
 TARGET_EMA = {"distillation": 0.95, "training": 0.0, "tuning": 0.0}
@@ -187,6 +187,7 @@ def train(recipe: ConsistencyRecipe) -> Path | None:
     objective = Objective(recipe, function)
     teacher = Teacher.of(model, ("v",), recipe.size, device)
     pictures = open_pictures(recipe.data, recipe.seed, recipe.size)
+    check_captions(pictures.vocabulary, teacher.tokenizer, recipe.data)
     torch.manual_seed(recipe.seed)
     student = (blank if recipe.recipe == "training" else copy_of)(teacher.network).to(device)
     target = _Target(recipe, student)

@@ -33,6 +33,7 @@ from zoo.training.data import HELD_OUT, CaptionedPictures, loader, open_pictures
 from zoo.training.denoiser import draw
 from zoo.training.loop import fit
 from zoo.training.recipe import Recipe, keyed_generator
+from zoo.training.teacher import check_captions
 
 
 class ControlNetRecipe(Recipe):
@@ -119,6 +120,8 @@ def train(recipe: ControlNetRecipe) -> Path | None:
     recipe = recipe.model_copy(update={"annotator": _whole_line(recipe.annotator)})
     pictures = open_mapped(recipe, recipe.seed)
     frozen = _Frozen(_open_model(recipe), device)
+    words = open_pictures(recipe.data, recipe.seed, recipe.size).vocabulary
+    check_captions(words, frozen.tokenizer, recipe.data)
     torch.manual_seed(recipe.seed)
     network = build_controlnet(frozen.unet, recipe.channels)
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))

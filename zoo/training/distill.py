@@ -22,7 +22,7 @@ from zoo.training.data import Batches, CaptionedPictures, loader, open_pictures,
 from zoo.training.denoiser import draw
 from zoo.training.loop import Fitted, fit
 from zoo.training.recipe import Recipe, keyed_generator
-from zoo.training.teacher import LevelTable, Teacher, ask, copy_model, copy_of
+from zoo.training.teacher import LevelTable, Teacher, ask, check_captions, copy_model, copy_of
 
 MOST_STEPS_SHIPPED = 8
 """Students of more steps are kept in the run's folder, but left out of the model."""
@@ -159,6 +159,7 @@ def train(recipe: DistillRecipe) -> Path | None:
     original = TextToPixels(folder, name=str(folder), title=folder.name)
     teacher = Teacher.of(original, ("v", "x0"), recipe.size, accelerator.device)
     pictures = open_pictures(recipe.data, recipe.seed, recipe.size)
+    check_captions(pictures.vocabulary, teacher.tokenizer, recipe.data)
     model = recipe.out / "model"
     if accelerator.is_main_process:
         copy_model(folder, model)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from zoo.models.text import encode
+from zoo.models.text import encode, unknown_words
 from zoo.models.tinyworld import TextToPixels
 from zoo.schedule import Level
 
@@ -111,6 +111,26 @@ class Teacher:
             for parameter in module.parameters():
                 digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def check_captions(words: Sequence[str], tokenizer: Any, data: str) -> None:
+    """Refuse pictures whose captions a trained model does not know: they are hardly those that it was trained on.
+
+    Args:
+        words: of all captions.
+        tokenizer: the model's.
+        data: what `--data` names.
+
+    Raises:
+        ValueError: the model does not know some of them.
+    """
+    unknown = unknown_words(tokenizer, " ".join(words))
+    if unknown:
+        some = ", ".join(unknown[:8]) + (", …" if len(unknown) > 8 else "")
+        raise ValueError(
+            f"captions of {data} have words that the model does not know ({some}): name the pictures that it was "
+            "trained on with --data"
+        )
 
 
 def ask(network: Any, z: torch.Tensor, t: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

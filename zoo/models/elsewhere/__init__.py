@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 from difflib import get_close_matches
+from pathlib import Path
 
 from zoo.models.elsewhere.base import ModelFromElsewhere
 from zoo.models.elsewhere.source import Source, open_source
+from zoo.models.tinyworld import TextToPixels
 
 ADAPTERS: dict[str, str] = {
     "DDPMPipeline": "zoo.models.elsewhere.pixel:PixelModel",
@@ -25,13 +27,16 @@ ADAPTERS: dict[str, str] = {
 """The class that was saved → what makes a `Model` of its files."""
 
 
-def open_model(name: str) -> ModelFromElsewhere:
-    """The model that `hub:OWNER/NAME[@REVISION]` or `folder:PATH` stands for.
+def open_model(name: str) -> ModelFromElsewhere | TextToPixels:
+    """The model that `hub:OWNER/NAME[@REVISION]` or `folder:PATH` stands for; a folder may be one of `zoo train` too.
 
     Raises:
         OSError: files are missing, pickled or out of reach.
         ValueError: the name is not written like that, or no adapter knows the kind of model.
     """
+    kind, _, place = name.partition(":")
+    if kind == "folder" and (Path(place) / "denoiser").is_dir():  # as `zoo train denoiser` writes it
+        return TextToPixels(place, name=name, title=Path(place).name)
     source = open_source(name)
     saved = saved_class(source)
     if saved not in ADAPTERS:
