@@ -17,7 +17,8 @@ import torch
 from zoo.cell import Cell
 from zoo.data import TinyWorld
 from zoo.device import resolve_device
-from zoo.engine import Engine, drive
+from zoo.driving import drive
+from zoo.engine import Engine
 from zoo.inversion import DDIMInversion, Unclipped
 from zoo.method import Method
 from zoo.pixels import from_bytes

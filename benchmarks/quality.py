@@ -23,7 +23,8 @@ import torch
 from zoo.cell import Cell
 from zoo.data.tinyworld import Attributes, caption, draw_attributes, render
 from zoo.device import resolve_device, resolve_dtype
-from zoo.engine import Engine, drive
+from zoo.driving import drive
+from zoo.engine import Engine
 from zoo.method import Method
 from zoo.metrics.features import load_features
 from zoo.metrics.intervals import wilson

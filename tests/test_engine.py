@@ -20,7 +20,7 @@ from tests.helpers import (
     sample,
 )
 from zoo.cell import Cell, Limits
-from zoo.engine import PREVIEW_SHARE, drive
+from zoo.driving import PREVIEW_SHARE, drive
 from zoo.method import Method
 from zoo.model import Model
 from zoo.models import gaussian, tinyworld

@@ -11,7 +11,8 @@ import torch
 
 from zoo.cell import Cell, Limits
 from zoo.comparison import CellResult, Comparison, ComparisonResult, Event
-from zoo.engine import Engine, Pending, turns
+from zoo.driving import Pending, turns
+from zoo.engine import Engine
 from zoo.frames import Frames
 from zoo.method import Part
 from zoo.metric import Metric, NoScore

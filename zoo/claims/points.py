@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 
 from zoo.cell import Cell, Limits, required_roles
 from zoo.data.tinyworld import Attributes, caption, draw_attributes, render
-from zoo.engine import Engine, drive
+from zoo.driving import drive
+from zoo.engine import Engine
 from zoo.method import Method
 from zoo.metrics import features as feature_network
 from zoo.metrics.features import HEADS, load_features
