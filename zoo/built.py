@@ -43,7 +43,8 @@ class Built:
 
     def __call__(self, *key: Hashable) -> Model:
         with self._lock:
-            place = self._places[key] = self._places.pop(key, None) or _Place()  # the latest comes last
+            place = self._places.pop(key, None) or _Place()
+            self._places[key] = place  # the latest comes last
         with place.lock:
             if place.model is None:
                 self._fill(place, key)
