@@ -16,14 +16,15 @@ import torch
 from zoo.consistency import Boundary, Scaled
 from zoo.data.tinyworld import VOCABULARY, draw_pictures, named
 from zoo.model import ControlFacts, Model
+from zoo.models.control import ControlNet
 from zoo.models.saved import load_saved
 from zoo.models.text import encode, saved_vocabulary, unknown_words, vocabulary
+from zoo.models.unet import UNet
 from zoo.pixels import from_bytes
 from zoo.schedule import DiscreteSchedule, Schedule
 
 if TYPE_CHECKING:
     from zoo.models.classifier import FolderClassifier
-    from zoo.models.control import ControlNet
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 ROLES = ("denoiser", "classifier", "distilled/*", "consistency/*", "control/*")
@@ -204,11 +205,14 @@ class TextToPixels(Model):
             from zoo.models.classifier import FolderClassifier
 
             return FolderClassifier(self.folder / role, self.schedule, device, dtype)
-        if role.startswith("control/"):
-            from zoo.models.control import ControlNet
+        from diffusers import ControlNetModel, UNet2DConditionModel
 
-            return ControlNet(self.folder / role, self.schedule, device, dtype)
-        unet = UNet(self.folder / role, self.schedule, self._kinds[role], device, dtype)
+        controls = role.startswith("control/")
+        module = load_saved(ControlNetModel if controls else UNet2DConditionModel, self.folder / role, dtype)
+        module = module.to(device, memory_format=torch.channels_last)
+        if controls:
+            return ControlNet(module, self.schedule, dtype)
+        unet = UNet(module, self.schedule, self._kinds[role], dtype)
         boundary = self._boundaries.get(role)
         if boundary is None or boundary.is_v:
             return unet
@@ -225,44 +229,6 @@ class TextToPixels(Model):
                 text_encoder = load_saved(CLIPTextModel, self.folder / "text_encoder", torch.float32)
                 self._text = tokenizer, text_encoder
             return self._text
-
-
-class UNet:
-    """diffusers' `UNet2DConditionModel` as a network."""
-
-    def __init__(
-        self,
-        folder: Path,
-        schedule: Schedule,
-        prediction: str,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        from diffusers import UNet2DConditionModel
-
-        self.schedule, self.prediction, self.dtype = schedule, prediction, dtype
-        module = load_saved(UNet2DConditionModel, folder, dtype)
-        self.module = module.to(device, memory_format=torch.channels_last)
-
-    def __call__(
-        self,
-        x: torch.Tensor,
-        t: torch.Tensor,
-        conditions: Sequence[torch.Tensor],
-        residuals: Sequence[torch.Tensor] = (),
-    ) -> torch.Tensor:
-        rows = x.to(self.dtype, memory_format=torch.channels_last)
-        text = torch.stack(list(conditions)).to(self.dtype)
-        added = [r.to(self.dtype, memory_format=torch.channels_last) for r in residuals]
-        output: torch.Tensor = self.module(
-            rows,
-            t,
-            encoder_hidden_states=text,
-            down_block_additional_residuals=tuple(added[:-1]) if added else None,
-            mid_block_additional_residual=added[-1] if added else None,
-            return_dict=False,
-        )[0]
-        return output
 
 
 def weights_fingerprint(folder: Path, parts: Sequence[str]) -> str:
