@@ -68,7 +68,7 @@ class TextToPixels(Model):
         unet = self._config("denoiser/config.json")
         scheduler = self._config("scheduler/scheduler_config.json")
         self.shape = (unet["in_channels"], unet["sample_size"], unet["sample_size"])
-        self.schedule: Schedule = _schedule(scheduler)
+        self.schedule: Schedule = _schedule(scheduler, name)
         self.roles = tuple(role for pattern in ROLES for role in _found(self.folder, pattern))
         kind = {"v_prediction": "v", "epsilon": "eps", "sample": "x0"}[scheduler["prediction_type"]]
         self._boundaries = {role: self._boundary(role) for role in self.roles if self.is_consistency(role)}
@@ -260,16 +260,20 @@ def _found(folder: Path, pattern: str) -> list[str]:
     return sorted(parts, key=lambda part: (len(part), part))
 
 
-def _schedule(config: dict[str, Any]) -> DiscreteSchedule:
-    timesteps = config["num_train_timesteps"]
-    name = config["beta_schedule"]
-    if name == "squaredcos_cap_v2":
-        return DiscreteSchedule.cosine(timesteps)
-    if name == "linear":
-        return DiscreteSchedule.linear(timesteps, config["beta_start"], config["beta_end"])
-    if name == "scaled_linear":
-        return DiscreteSchedule.scaled_linear(timesteps, config["beta_start"], config["beta_end"])
-    raise ValueError(f"unknown beta_schedule {name!r} in scheduler_config.json")
+def _schedule(config: dict[str, Any], name: str) -> DiscreteSchedule:
+    """In double precision where β is one of the formulas; whatever else, as diffusers reads it, in single."""
+    timesteps, betas = config["num_train_timesteps"], config["beta_schedule"]
+    ends_clean = config.get("set_alpha_to_one", True) and not config.get("steps_offset")
+    if ends_clean and config.get("trained_betas") is None and not config.get("rescale_betas_zero_snr"):
+        if betas == "squaredcos_cap_v2":
+            return DiscreteSchedule.cosine(timesteps)
+        if betas == "linear":
+            return DiscreteSchedule.linear(timesteps, config["beta_start"], config["beta_end"])
+        if betas == "scaled_linear":
+            return DiscreteSchedule.scaled_linear(timesteps, config["beta_start"], config["beta_end"])
+    from zoo.models.elsewhere.parts import Training
+
+    return Training.of(config, name).schedule
 
 
 def _words(tokenizer: Any, text: str) -> list[str]:
