@@ -78,7 +78,10 @@ unlike eps it determines x0 at every level without dividing by a small number.""
 
 
 class Visits(Levels):
-    """The levels that a scheduler asks about, with the scheduler, ready to be copied, and its prediction type."""
+    """The levels that a scheduler asks about, with the scheduler, ready to be copied, and its prediction type.
+
+    It asks `queries` times, which is more often where it asks twice at a level, and draws noise `draws` times.
+    """
 
     def __init__(
         self,
@@ -86,11 +89,12 @@ class Visits(Levels):
         schedule: DiscreteSchedule,
         scheduler: Any,
         prediction_type: str,
+        queries: int,
         draws: int,
     ) -> None:
         super().__init__(levels)
         self.schedule, self.scheduler = schedule, scheduler
-        self.prediction_type, self.draws = prediction_type, draws
+        self.prediction_type, self.queries, self.draws = prediction_type, queries, draws
 
 
 class DiffusersScheduler(Sampler):
@@ -132,6 +136,9 @@ class DiffusersScheduler(Sampler):
             self._visits = self._rehearsed(schedule)
         return self._visits
 
+    def evaluations(self, levels):
+        return levels.queries
+
     def sample(self, x, levels, noise):
         return _run(levels.scheduler, levels.prediction_type, levels.schedule, x, noise)
 
@@ -155,7 +162,9 @@ class DiffusersScheduler(Sampler):
                 for level in asked:  # some ask twice at a level, or go back to one
                     if level.log_snr > visited[-1].log_snr:
                         visited.append(level)
-                return Visits([*visited, schedule.clean], schedule, scheduler, prediction_type, draws)
+                return Visits(
+                    [*visited, schedule.clean], schedule, scheduler, prediction_type, len(asked), draws
+                )
         raise ValueError(f"{self.scheduler} cannot run {self.params.steps} steps on this model: {failure}")
 
     def _configured(self, schedule: DiscreteSchedule, prediction_type: str) -> Any:

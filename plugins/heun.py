@@ -26,6 +26,9 @@ class Heun(KarrasSampler):
     def order(self):
         return None if self.is_stochastic() else 2
 
+    def evaluations(self, levels):
+        return 2 * levels.steps - 1
+
     def sample(self, x, levels, noise):
         for t, s in levels.pairs():
             x, hat = self.churned(x, t, levels, noise)

@@ -190,6 +190,39 @@ def test_what_cannot_be_read_says_why(data, reason, tmp_path):
         load_picture(path, 4, 4)
 
 
+def test_of_a_large_jpeg_only_as_much_is_decoded_as_is_needed():
+    photo = two_halves((2048, 1536))
+    baseline, progressive = encoded(photo, "JPEG"), encoded(photo, "JPEG", progressive=True)
+    found = read_picture(baseline, most=1_000_000, longest=1000)
+    assert found.shape == (768, 1024, 3), "half, and no less than was said to be enough"
+    assert np.abs(found[:, 0].astype(int) - RED).max() < 30
+    assert np.abs(found[:, -1].astype(int) - BLUE).max() < 30
+    assert read_picture(baseline).shape == (1536, 2048, 3)
+    for whole in (progressive, encoded(photo, "PNG")):  # these are held in memory whole
+        with pytest.raises(ValueError, match="it has 2048 × 1536 pixels; at most 1,000,000 in all are read"):
+            read_picture(whole, most=1_000_000, longest=1000)
+
+
+def test_a_jpeg_that_is_enormous_is_not_opened_however_small_it_is_wanted(monkeypatch):
+    monkeypatch.setattr(zoo.picture, "MAX_PIXELS", 3_000_000)
+    with pytest.raises(ValueError, match="at most 3,000,000 in all"):
+        read_picture(encoded(two_halves((2048, 1536)), "JPEG"), longest=100)
+
+
+def test_a_jpeg_that_goes_over_its_pixels_again_and_again_is_refused():
+    progressive = encoded(NOISE, "JPEG", progressive=True)
+    last = progressive[progressive.rindex(b"\xff\xda") : -2]
+    assert read_picture(progressive[:-2] + last * 3 + progressive[-2:]).shape == (64, 64, 3)
+    with pytest.raises(ValueError, match="it is a JPEG of 510 scans; at most 500 are read"):
+        read_picture(progressive[:-2] + last * 500 + progressive[-2:])
+
+
+def test_an_image_of_the_caller_s_stays_as_it_is():
+    image = Image.open(io.BytesIO(encoded(two_halves((64, 48)), "JPEG")))
+    assert read_picture(image, longest=16).shape == (48, 64, 3)
+    assert image.size == (64, 48)
+
+
 def test_a_file_too_large_is_not_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(zoo.picture, "MAX_BYTES", 10)
     path = tmp_path / "large.png"

@@ -60,6 +60,9 @@ class DDIMInversion(Sampler):
     def levels(self, schedule: Schedule) -> Levels:
         return self.sampler.levels(schedule)
 
+    def evaluations(self, levels: Levels) -> int:
+        return self.iterations * levels.steps
+
     def sample(self, x: torch.Tensor, levels: Levels, noise: Noise) -> Queries:
         for t, s in reversed(list(levels.pairs())):
             remaining = self.iterations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zoo.conditioner import Conditioner
 from zoo.model import Model
@@ -108,6 +108,7 @@ class Finished:
 
         Raises:
             Absent: the method draws noise on the way, so that it has no one solution to be held against.
+            TypeError: the metric does not declare `solves`.
         """
         self.must_be_deterministic()
         return self.solve()
@@ -127,8 +128,13 @@ class Metric:
     """Scores finished cells, one at a time, after all cells of a comparison are done.
 
     Subclass it with a nested `Params(Metric.Params)` whose fields all have defaults, and write `score`. One
-    instance scores all cells of a comparison, so what they share can be kept on it.
+    instance scores all cells of a comparison, so what they share can be kept on it. A metric that asks for
+    `cell.solution()` declares it, `solves = True`: that takes more network evaluations than most cells, and a page for
+    many must know before anything runs.
     """
+
+    solves: ClassVar[bool] = False
+    """Whether it asks for `Finished.solution`."""
 
     class Params(Parameters):
         """Parameters of the metric."""
@@ -143,3 +149,12 @@ class Metric:
             Absent: it does not apply to this cell. Any other error is shown as the metric's failure.
         """
         raise TypeError(f"{type(self).__name__} must define score(cell)")
+
+
+def shown_to(metric: Metric, cell: Finished) -> Finished:
+    """The cell as this metric sees it: without a solution, unless the metric declares that it asks for one."""
+    return cell if getattr(metric, "solves", False) else replace(cell, solve=_undeclared)
+
+
+def _undeclared() -> torch.Tensor:
+    raise TypeError("who asks for cell.solution() must declare it: write solves = True in the metric's class")

@@ -20,29 +20,39 @@ MAX_BYTES = 64_000_000
 """Largest file that is read."""
 
 MAX_PIXELS = 8192**2
-"""Largest picture that is read."""
+"""Largest picture that is read, unless the caller says less."""
+
+MAX_SCANS = 500
+"""Most scans of a JPEG that is read: each goes over all pixels, and may have been written in 33 bytes."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM", "QOI")
 """What is read, of what the installed Pillow can read."""
 
 
-def read_picture(source: str | Path | bytes | Image.Image | np.ndarray) -> np.ndarray:
+def read_picture(
+    source: str | Path | bytes | Image.Image | np.ndarray,
+    most: int = MAX_PIXELS,
+    longest: int | None = None,
+) -> np.ndarray:
     """A picture of any size and mode as (H, W, 3) uint8, RGB.
 
     Turned as its EXIF orientation says, laid on white where it is transparent, the first frame of an animation.
 
     Args:
         source: a file, its bytes, a Pillow image, or (H, W, 3) uint8 RGB, which is given back as it is.
+        most: pixels that may be decoded, at most `MAX_PIXELS`.
+        longest: the longer side that is enough. A JPEG file is then decoded at a half, a quarter or an eighth of its
+            size if that leaves as much, and it is these pixels that `most` bounds.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is not a picture, is damaged, is larger than `MAX_BYTES` or `MAX_PIXELS`, or has pixels without
-            a known range.
+        ValueError: it is not a picture, is damaged, is larger than `MAX_BYTES`, `MAX_PIXELS` or `most`, or has pixels
+            without a known range.
     """
     import numpy as np
 
     if not isinstance(source, np.ndarray):
-        return np.array(_read(source))
+        return np.array(_read(source, most, longest))
     if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
         raise ValueError(f"a picture is (H, W, 3) uint8, got {source.shape} {source.dtype}")
     return source
@@ -65,7 +75,9 @@ def load_picture(source: str | Path | bytes | Image.Image, height: int, width: i
     return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def _read(source: str | Path | bytes | Image.Image) -> Image.Image:
+def _read(
+    source: str | Path | bytes | Image.Image, most: int = MAX_PIXELS, longest: int | None = None
+) -> Image.Image:
     """8-bit RGB, upright."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -77,10 +89,12 @@ def _read(source: str | Path | bytes | Image.Image) -> Image.Image:
         source = source.read_bytes()
     try:
         with nullcontext(source) if isinstance(source, Image.Image) else _opened(source) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(
-                    f"it has {image.width} × {image.height} pixels; at most {MAX_PIXELS:,} in all are read"
-                )
+            _check_pixels(image, MAX_PIXELS)
+            if longest and image is not source and not image.info.get("progressive"):
+                # A progressive JPEG is held whole in memory, whatever size is asked for.
+                scale = longest / max(image.size)
+                image.draft(None, (max(1, int(image.width * scale)), max(1, int(image.height * scale))))
+            _check_pixels(image, most)
             return _opaque(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         kind = "an SVG, which has no pixels; save it as PNG" if _is_svg(source) else "no format that is known"
@@ -91,15 +105,25 @@ def _read(source: str | Path | bytes | Image.Image) -> Image.Image:
 
 def _opened(data: bytes) -> Image.Image:
     from PIL import Image
+    from PIL.JpegImagePlugin import JpegImageFile
 
     _check_size("the picture", len(data))
     Image.init()
-    return Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+    image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+    scans = data.count(b"\xff\xda") if isinstance(image, JpegImageFile) else 0
+    if scans > MAX_SCANS:
+        raise ValueError(f"it is a JPEG of {scans} scans; at most {MAX_SCANS} are read")
+    return image
 
 
 def _check_size(name: str, size: int) -> None:
     if size > MAX_BYTES:
         raise ValueError(f"{name} has {size:,} bytes; at most {MAX_BYTES:,} are read")
+
+
+def _check_pixels(image: Image.Image, most: int) -> None:
+    if image.width * image.height > most:
+        raise ValueError(f"it has {image.width} × {image.height} pixels; at most {most:,} in all are read")
 
 
 def _is_svg(data: object) -> bool:
@@ -114,7 +138,7 @@ def _opaque(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers of unknown range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16 bits, which Pillow's own conversion may cut off at 255
-        grey = np.asarray(image).astype(np.float64) / 257
+        grey = np.asarray(image).astype(np.float32) / 257
         image = Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
     if not image.has_transparency_data:
         return image.convert("RGB")

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from zoo.hookspecs import Spec
 from zoo.method import Method, Part
-from zoo.picture import read_picture
+from zoo.picture import MAX_PIXELS, read_picture
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +41,12 @@ LONGEST = 1024
 _NAME = re.compile(r"[0-9a-f]{16}")
 
 
-def admit(source: str | Path | bytes | Image.Image) -> tuple[str, bytes]:
+def admit(source: str | Path | bytes | Image.Image, most: int = MAX_PIXELS) -> tuple[str, bytes]:
     """The name of a picture and itself as PNG: upright, opaque, 8-bit RGB, without metadata, `LONGEST` at most.
+
+    Args:
+        source: as of `zoo.picture.read_picture`.
+        most: pixels that may be decoded.
 
     Raises:
         OSError: the file cannot be opened.
@@ -50,7 +54,7 @@ def admit(source: str | Path | bytes | Image.Image) -> tuple[str, bytes]:
     """
     from PIL import Image, ImageOps
 
-    picture = Image.fromarray(read_picture(source))
+    picture = Image.fromarray(read_picture(source, most, LONGEST))
     if max(picture.size) > LONGEST:
         picture = ImageOps.contain(picture, (LONGEST, LONGEST), Image.Resampling.BOX)
     buffer = io.BytesIO()
@@ -62,13 +66,13 @@ def adopt(
     methods: Sequence[Method],
     pictures: Mapping[str, bytes],
     registry: Registry,
-    read: Callable[[str], str | Path | bytes],
+    take: Callable[[str], tuple[str, bytes]],
 ) -> tuple[list[Method], dict[str, bytes]]:
     """The same methods, every picture in them under the name of its content, and all pictures by name.
 
     Args:
         pictures: those that are there already.
-        read: for any other value of a picture's parameter, such as a path, what `admit` reads.
+        take: `admit`, of what any other value of a picture's parameter stands for, such as a path.
 
     Raises:
         OSError: a file cannot be opened.
@@ -84,7 +88,7 @@ def adopt(
         for field in picture_fields(spec):
             value = params.get(field, "")
             if value and value not in known:
-                name, known[name] = admit(read(value))
+                name, known[name] = take(value)
                 params[field] = name
         return replace(part, params=tuple(params.items()))
 

@@ -52,13 +52,11 @@ def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cel
     """
     from zoo.cell import Cell
 
-    methods = [(str(method), *_resolved(method, registry)) for method in comparison.cells]
+    methods = resolve_all(comparison, registry)
     model = load_model(comparison.model, registry)
-    conditions = {PROMPT: comparison.prompt, NEGATIVE: comparison.negative}
-    check_prompts(model, conditions)
+    conditions = _conditions(comparison)
     planned: list[Cell | str] = []
-    for label, sampler, conditioners in methods:
-        reason = impossible(model, sampler, conditioners, conditions)
+    for method, (sampler, conditioners, reason) in zip(comparison.cells, methods, strict=True):
         maps: dict[Source, torch.Tensor] = {}
         try:
             if not reason:
@@ -68,10 +66,26 @@ def plan(comparison: Comparison, registry: Registry, limits: Limits) -> list[Cel
         except (Exception, SystemExit) as error:  # an annotator's own code ran
             reason = f"{type(error).__name__}: {error}"
         cell = Cell(
-            model, sampler, conditioners, conditions, comparison.seeds, limits, maps=maps, label=label
+            model, sampler, conditioners, conditions, comparison.seeds, limits, maps=maps, label=str(method)
         )
         planned.append(reason or cell)
     return planned
+
+
+def resolve_all(comparison: Comparison, registry: Registry) -> list[tuple[Sampler, list[Conditioner], str]]:
+    """The sampler and the conditioners of every method, and why it is impossible on the model; "" if it is not.
+
+    Raises:
+        ValueError: a name or a parameter that does not exist, or a prompt that the model cannot draw.
+    """
+    methods = [_resolved(method, registry) for method in comparison.cells]
+    model, conditions = load_model(comparison.model, registry), _conditions(comparison)
+    check_prompts(model, conditions)
+    return [(*method, impossible(model, *method, conditions)) for method in methods]
+
+
+def _conditions(comparison: Comparison) -> dict[str, str]:
+    return {PROMPT: comparison.prompt, NEGATIVE: comparison.negative}
 
 
 def control_maps(

@@ -162,6 +162,16 @@ class Sampler:
         steps = getattr(self.params, "steps", None) or min(50, getattr(schedule, "timesteps", 50))
         return schedule.levels(steps, getattr(self.params, "spacing", "trailing"))
 
+    def evaluations(self, levels: Levels) -> int:
+        """How many network evaluations it takes at most, for one image; by default one for each level but the last.
+
+        A page for many asks before anything runs, to keep to its budget. What is shown of a cell is counted.
+
+        Args:
+            levels: what `self.levels` gave.
+        """
+        return levels.steps
+
     def check(self, model: Model, conditions: Mapping[str, str]) -> None:
         """Refuse a model, or the texts of the conditions, for which it makes no sense; by default none.
 

@@ -13,7 +13,7 @@ from zoo.cell import Cell, Limits
 from zoo.driving import Pending, turns
 from zoo.engine import Engine
 from zoo.method import Part
-from zoo.metric import Absent, Finished, Metric, NoScore, Score
+from zoo.metric import Absent, Finished, Metric, NoScore, Score, shown_to
 from zoo.sampler import PROMPT
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _scores(part: Part, metric: Metric, finished: Finished, engine: Engine | Loo
     """What one metric says of one cell; several scores are called name.part."""
     try:
         with engine.watch.during(f"the metric {part}"):
-            found = metric.score(finished)
+            found = metric.score(shown_to(metric, finished))
         named = {"": found} if isinstance(found, Score) else dict(found)
         for score in named.values():
             if not isinstance(score, Score):

@@ -49,9 +49,18 @@ class Unwritten(Metric):
     pass
 
 
+class Undeclared(Metric):
+    def score(self, cell):
+        return Score(float((cell.samples - cell.solution()).abs().mean()), len(cell.seeds))
+
+
+class Declared(Undeclared):
+    solves = True
+
+
 @hookimpl
 def register_metrics():
-    found = [Brightness, Broken, Leaving, Infinite, Wrong, Unwritten]
+    found = [Brightness, Broken, Leaving, Infinite, Wrong, Unwritten, Undeclared, Declared]
     return [MetricSpec(m.__name__.lower(), m, title=m.__name__) for m in found] + [
         MetricSpec("missing", "no_such_module:Metric", title="Missing")
     ]
@@ -92,6 +101,15 @@ def test_a_failing_metric_harms_nothing_else(registry):
         reasons[2:], ("nan", "Score(value, n)", "define score", "no_such_module"), strict=True
     ):
         assert part in reason
+
+
+def test_a_solution_is_for_metrics_that_declare_it(registry):
+    result = compare(comparison("mine/undeclared", "mine/declared"), registry=registry)
+    for cell in result.cells[:2]:
+        undeclared, declared = cell.metrics["mine/undeclared"], cell.metrics["mine/declared"]
+        assert undeclared.failed and "write solves = True" in undeclared.reason
+        assert declared.value > 0
+    assert all("draws noise" in score.reason for score in result.cells[2].metrics.values())
 
 
 def test_metrics_come_after_all_cells_and_change_nothing_of_them(registry):

@@ -30,6 +30,9 @@ class Heun(Sampler):
     def order(self):
         return 2
 
+    def evaluations(self, levels):
+        return 2 * levels.steps - 1
+
     def sample(self, x, levels, noise):
         for t, s in levels.pairs():
             prediction = yield Query(x, t)
@@ -95,6 +98,11 @@ class WrongCoefficient(Heun):
 class WrongSolution(Heun):
     def sample(self, x, levels, noise):
         return 1.1 * (yield from super().sample(x, levels, noise))
+
+
+class Understated(Heun):
+    def evaluations(self, levels):
+        return levels.steps
 
 
 class HiddenState(Heun):
@@ -355,6 +363,7 @@ def test_what_is_right_passes(right):
         (OverTheBatch, "batch_partners_do_not_matter"),
         (Immortal, "it_can_be_cancelled"),
         (Moody, "evaluations_are_stable"),
+        (Understated, "evaluations_are_announced"),
         (NumpyScalar, "shape_dtype_and_device_are_kept"),
         (DividesByZero, "any_number_of_steps_is_finite"),
         (OtherRole, "asks_only_what_it_requires"),

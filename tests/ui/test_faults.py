@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from zoo import Comparison, compare, store
 from zoo.comparison import CellResult
 from zoo.registry import Registry
 from zoo.ui.calls import calls
+from zoo.ui.disclosure import visible
 from zoo.ui.running import Runner
 from zoo.ui.runs import Run, new_run
 from zoo.ui.shelf import LEFT_OVER, Shelf
@@ -403,6 +405,24 @@ def test_what_a_killed_process_left_half_goes_once_nobody_can_be_writing_it(regi
     os.utime(old, (past, past))
     Shelf(tmp_path)
     assert fresh.is_file() and not old.exists()
+
+
+def test_where_there_is_no_home_runs_are_kept_in_a_folder_for_the_time_being(tmp_path, monkeypatch):
+    pwd = pytest.importorskip("pwd")
+
+    def unknown(number: int) -> Any:
+        raise KeyError(f"uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)  # as in a container that runs under any number
+    for name in ("HOME", "XDG_CACHE_HOME", "ZOO_RUNS_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert Shelf().folder.parent == tmp_path
+    monkeypatch.setenv("ZOO_HOSTED", "1")
+    (gone := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert visible(f"no file {gone}/a.txt") == "no file …/a.txt"
 
 
 @pytest.mark.parametrize("given", ["nan", "0", "-1", "many"])

@@ -89,6 +89,6 @@ def test_uploads_that_are_no_pictures_or_too_large_are_refused_without_naming_fo
         latents.uploaded_picture(str(tmp_path / "broken.png"), 8, 8)
     assert str(tmp_path) not in str(refused.value)
     assert latents.uploaded_picture(str(tmp_path / "small.png"), 8, 8).shape == (3, 8, 8)
-    monkeypatch.setattr("zoo.picture.MAX_PIXELS", 199)
+    monkeypatch.setattr("zoo.ui.request.MAX_PIXELS", 199)
     with pytest.raises(ValueError, match="pixels"):
         latents.uploaded_picture(str(tmp_path / "small.png"), 8, 8)

@@ -4,9 +4,15 @@ import contextlib
 import threading
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
+from gradio.helpers import special_args
 
+from zoo.registry import Registry
+from zoo.ui import moves
 from zoo.ui.people import People, TooMuch, address
+from zoo.ui.running import Runner
+from zoo.ui.shelf import Shelf
 
 
 class Work:
@@ -119,3 +125,19 @@ def test_behind_a_spaces_proxies_it_is_whom_they_noted(monkeypatch, noted, who):
 
 def test_a_call_from_within_has_no_address():
     assert address(None) == ""
+
+
+def test_what_the_other_tabs_ask_counts_too(tmp_path):
+    registry, people = Registry(safe_mode=True), People(most=1)
+    with gr.Blocks() as blocks:
+        moves.tab(registry, Runner(registry, "cpu", Shelf(tmp_path)), people, "accelerator")
+    work = people.start("10.1.1.1", Work)
+    asked = [event for event in blocks.fns.values() if event.concurrency_id == "accelerator"]
+    assert len(asked) == 5
+    request = gr.Request(SimpleNamespace(client=SimpleNamespace(host="10.1.1.1"), headers={}))
+    for event in asked:
+        values = [component.value for component in event.inputs]
+        *_, problem = event.fn(*special_args(event.fn, values, request)[0])
+        assert "1 of your comparisons are at work already" in problem
+    work.state = "ended"
+    assert people.start("10.1.1.1", Work)

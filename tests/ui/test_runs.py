@@ -16,10 +16,13 @@ from PIL import Image
 
 from tests.ui.conftest import PLUGIN
 from zoo.comparison import Comparison
+from zoo.pictures import admit
 from zoo.registry import Registry
 from zoo.ui import exports, running
 from zoo.ui.calls import calls
+from zoo.ui.people import People
 from zoo.ui.running import Runner
+from zoo.ui.runs import new_run
 from zoo.ui.shelf import DAYS, Shelf
 from zoo.ui.words import received, say, sent
 from zoo.watchdog import Watch
@@ -190,6 +193,32 @@ def test_the_queue_is_bounded_and_says_how_long(call, runner, monkeypatch):
     assert ended(call, second)["cells"]["0"]["status"] == "done"
 
 
+def test_a_cell_is_run_again_only_if_there_is_room(call, monkeypatch):
+    run = begin(call, "ddim steps=2")
+    before = ended(call, run)["cells"]
+    monkeypatch.setattr(running, "MOST_WAITING", 0)
+    refused = call["retry_cell"]({"id": run["id"], "key": run["key"]})
+    assert "The queue is full" in received(refused["error"])
+    assert ended(call, run)["cells"] == before
+
+
+def test_who_continues_has_no_more_at_work_than_who_begins(registry, runner):
+    call = {function.__name__: function for function in calls(registry, runner, People(most=2))}
+    cancelled = []
+    for _ in range(2):
+        runs = [begin(call, "odd/slow steps=900") for _ in range(2)]
+        for run in runs:
+            call["stop_run"](run)
+            ended(call, run)
+        cancelled += runs
+    refused = [call["continue_run"](run).get("error") for run in cancelled]
+    enough = sent(say("ask.enough", n=2))
+    assert refused == [None, None, enough, enough]
+    for run in cancelled[:2]:
+        call["stop_run"](run)
+        ended(call, run)
+
+
 def test_of_large_comparisons_one_is_at_work_and_small_ones_pass_by(call, monkeypatch):
     monkeypatch.setattr(running, "LARGE", 3)
     first = begin(call, "odd/slow steps=900", seeds="0..3")
@@ -267,21 +296,41 @@ def test_files_hold_the_comparison(call, runner):
     assert "http" not in report, "it needs nothing else"
 
 
-def test_code_makes_the_same_comparison(call):
-    line = "ddim steps=3 | cfg scale=2"
-    asked = {**ASK, "prompt": 'it\'s "dusk"', "seeds": "0..2,7", "alone": True, "metrics": ["exact_error"]}
-    code = call["as_code"]({**asked, "cards": [{"line": line}]})
-    names: dict[str, Any] = {}
-    exec(code["python"].replace("zoo.compare(", "(").replace("result.save", "str"), names)
+def made_again(python: str, command: str) -> tuple[Comparison, Comparison]:
+    """What is compared by the program, and by the command line."""
     from shlex import split
 
     from zoo.cli import _parser
     from zoo.commands.compare import _comparison
 
-    words = split(code["command"].replace("\\\n", " "))
+    names: dict[str, Any] = {}
+    exec(python.replace("zoo.compare(", "(").replace("result.save", "str"), names)
+    words = split(command.replace("\\\n", " "), comments=True)
     arguments = _parser(words[3:]).parse_args(words[3:])
-    assert names["result"] == _comparison(arguments, Registry(safe_mode=True))
-    assert names["result"].seeds == (0, 1, 2, 7)
+    return names["result"], _comparison(arguments, Registry(safe_mode=True))
+
+
+@pytest.mark.parametrize("prompt", ['it\'s "dusk"', "-dusk", "--help", "- a\n- b"])
+def test_code_makes_the_same_comparison(call, prompt):
+    line = "ddim steps=3 | cfg scale=2"
+    asked = {**ASK, "prompt": prompt, "seeds": "0..2,7", "alone": True, "metrics": ["exact_error"]}
+    code = call["as_code"]({**asked, "negative": "--no dawn", "cards": [{"line": line}]})
+    by_program, by_command = made_again(**code)
+    assert by_program == by_command
+    assert (by_program.prompt, by_program.negative) == (prompt, "--no dawn")
+    assert by_program.seeds == (0, 1, 2, 7)
+
+
+def test_code_finds_the_pictures_that_come_in_the_zip(registry, tmp_path, monkeypatch):
+    name, png = admit(Image.new("RGB", (9, 7), "red"))
+    lines = ["ddim steps=2", f"ddim | controlnet annotator=canny image={name}"]
+    comparison = Comparison(prompt="a cat", cells=lines, pictures={name: png})
+    _, _, archive = exports.file(new_run(comparison, [], registry), "zip")
+    zipfile.ZipFile(io.BytesIO(archive)).extractall(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    found = made_again(exports.python(comparison), exports.command(comparison))
+    assert found == (comparison, comparison)
+    assert [each.pictures for each in found] == [{name: png}] * 2
 
 
 @pytest.mark.parametrize("name", ["", "x", NAME, "../" + "a" * 21, "." * 24, "a" * 65, "a/b" * 8])

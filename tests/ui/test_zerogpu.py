@@ -158,6 +158,9 @@ def test_seconds_follow_cells_and_nfe(registry):
     assert seconds("ddim steps=100 | cfg scale=2") == round(
         zerogpu.START + 200 * (zerogpu.PASS + zerogpu.ROW)
     )
+    assert seconds("heun steps=50") == round(zerogpu.START + 99 * (zerogpu.PASS + zerogpu.ROW))
+    solved = seconds("ddim steps=1", metrics=["solution_error"]) - start
+    assert solved == round(zerogpu.METRIC + 199 * (zerogpu.PASS + zerogpu.ROW))
     assert seconds("ddim steps=100", seeds="0..1") == one + round(100 * zerogpu.ROW)
     assert seconds("ddim steps=100", timing="alone") > one
     assert seconds("ddim steps=1000", seeds="0..99") == MOST

@@ -164,7 +164,7 @@ def _comparison(arguments: argparse.Namespace, registry: Registry) -> Comparison
 
     from zoo.comparison import Comparison
     from zoo.method import Method
-    from zoo.pictures import adopt, beside
+    from zoo.pictures import admit, adopt, beside
 
     fields: dict[str, Any] = {}
     if arguments.comparison:
@@ -185,7 +185,7 @@ def _comparison(arguments: argparse.Namespace, registry: Registry) -> Comparison
     if arguments.method:
         # Only here may a picture be a path: a comparison that somebody else wrote must not read this machine's files.
         methods = [Method.parse(line) for line in arguments.method]
-        fields["cells"], fields["pictures"] = adopt(methods, fields.get("pictures", {}), registry, Path)
+        fields["cells"], fields["pictures"] = adopt(methods, fields.get("pictures", {}), registry, admit)
     if arguments.metrics:
         everything = arguments.metrics == "all"
         fields["metrics"] = list(registry.metrics) if everything else arguments.metrics.split(",")

@@ -12,7 +12,7 @@ from zoo.sampler import Noise, Queries, Query, Sampler
 from zoo.schedule import Level, Levels, Schedule
 
 STEPS = 100
-"""Of the fine solution, two evaluations each."""
+"""Of the fine solution, two evaluations each but the last."""
 
 
 class FineSolution(Sampler):
@@ -39,6 +39,9 @@ class FineSolution(Sampler):
         middle = [schedule.level_at(-2 * math.log(math.tan(angle))) for angle in between]
         return Levels([noisiest, *middle, cleanest, end])
 
+    def evaluations(self, levels: Levels) -> int:
+        return 2 * levels.steps - 1
+
     def sample(self, x: torch.Tensor, levels: Levels, noise: Noise) -> Queries:
         for t, s in levels.pairs():
             x0 = (yield Query(x, t)).x0
@@ -58,6 +61,8 @@ class SolutionError(Metric):
     Methods that start at a cleaner level than the schedule's noisiest (leading spacing does) take the same noise
     for a state that it is not, and that counts as error. A distilled network is held against the denoiser's solution.
     """
+
+    solves = True
 
     def score(self, cell: Finished) -> Score:
         if "denoiser" not in cell.model.roles:

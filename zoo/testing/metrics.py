@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from zoo.metric import Absent, Finished, Metric, Score
+from zoo.metric import Absent, Finished, Metric, Score, shown_to
 from zoo.model import Model
 from zoo.testing import worlds
 from zoo.testing.checks import Function, NotApplicable, require
@@ -100,7 +100,7 @@ def _cell(n: int, seed: int = 0) -> Finished:
 def _scores(metric: Metric, cell: Finished) -> dict[str, Any]:
     """The scores by name; none where the metric is absent."""
     try:
-        found = metric.score(cell)
+        found = metric.score(shown_to(metric, cell))
     except Absent as why:
         require(str(why), "a reason in Absent(reason)", "an empty one")
         return {}

@@ -242,6 +242,18 @@ def evaluations_are_stable(subject: Subject) -> None:
     require(costs[0] == costs[2], f"{costs[0]} evaluations per image in a batch of three", f"{costs[2]}")
 
 
+def evaluations_are_announced(subject: Subject) -> None:
+    """A run costs no more network evaluations than `evaluations` says.
+
+    A page for many refuses by it what is beyond its budget, before anything runs.
+    """
+    model = worlds.gaussian()
+    sampler = _few(subject, model)
+    said = sampler.evaluations(sampler.levels(model.schedule))
+    cost = sum(_run(model, sampler).nfe.values())
+    require(cost <= said, f"at most {said} evaluations, as evaluations(levels) says", f"{cost}")
+
+
 def asks_only_what_it_requires(subject: Subject) -> None:
     """Every network that is asked is one that `requires` names."""
     model = worlds.gaussian()
@@ -389,6 +401,7 @@ CHECKS: tuple[Function, ...] = (
     other_cells_do_not_matter,
     it_can_be_cancelled,
     evaluations_are_stable,
+    evaluations_are_announced,
     asks_only_what_it_requires,
     queries_fit_their_level,
     the_clean_end_has_no_noise,

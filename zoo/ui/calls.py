@@ -24,7 +24,7 @@ from zoo.ui.catalogue import card
 from zoo.ui.disclosure import unexpected
 from zoo.ui.people import People, address
 from zoo.ui.presets import known
-from zoo.ui.request import MAX_UPLOAD, Asked, Card, comparison_of, readable, sentence
+from zoo.ui.request import MAX_UPLOAD, Asked, Card, comparison_of, readable, receive, sentence
 from zoo.ui.running import Runner
 from zoo.ui.runs import Run, blocks_of
 from zoo.ui.sweep import expand
@@ -83,7 +83,7 @@ def calls(registry: Registry, runner: Runner, people: People | None = None) -> l
             content = base64.b64decode(asked.uri.rpartition(",")[2], validate=True)
         except ValueError:
             raise ValueError("What was sent is no data URI (data:image/png;base64,…).") from None
-        name, png = admit(content)
+        name, png = receive(content)
         return {"name": name, "uri": data_uri(png)}
 
     def draw_example(data: Any) -> dict[str, Any]:
@@ -131,9 +131,15 @@ def calls(registry: Registry, runner: Runner, people: People | None = None) -> l
         people.start(address(request), again)
         return {}
 
-    def continue_run(data: Any) -> dict[str, Any]:
+    def continue_run(data: Any, request: gr.Request | None) -> dict[str, Any]:
         """Run the cells that were cancelled or interrupted."""
-        runner.resume(_owned(runner, _Named.model_validate(data)))
+        run = _owned(runner, _Named.model_validate(data))
+
+        def again() -> Run:
+            runner.resume(run)
+            return run
+
+        people.start(address(request), again)
         return {}
 
     def cell_way(data: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,11 +108,8 @@ def _secrets() -> Iterator[str]:
 
 
 def _roots() -> list[str]:
-    roots = {
-        Path.home(),
-        Path.cwd(),
-        Path(__file__).parents[2],
-        Path(sys.prefix),
-        Path(tempfile.gettempdir()),
-    }
+    roots = {Path(__file__).parents[2], Path(sys.prefix)}
+    for folder in (Path.home, Path.cwd, tempfile.gettempdir):
+        with suppress(OSError, RuntimeError):  # there is none, as where nobody knows the user's number
+            roots.add(Path(folder()))
     return sorted((str(root) for root in roots if len(root.parts) > 1), key=len, reverse=True)

@@ -40,8 +40,14 @@ def file_name(comparison: Comparison) -> str:
     return f"{words[:48].rstrip('-') or 'comparison'}-{comparison.model.replace('/', '-')}"
 
 
+ZIPPED = "# comparison.json, and the pictures that it needs beside it, come in the zip\n"
+
+
 def python(comparison: Comparison) -> str:
-    """A program that makes the comparison again."""
+    """A program that makes the comparison again; one with pictures from the files of its zip."""
+    saving = 'result.save("out")  # grid.png, cells/, comparison.json and results.json\n'
+    if comparison.pictures:
+        return f'import zoo\n\n{ZIPPED}result = zoo.compare(zoo.Comparison.load("comparison.json"))\n{saving}'
     arguments = [f"model={comparison.model!r}"]
     if comparison.prompt:
         arguments.append(f"prompt={comparison.prompt!r}")
@@ -55,20 +61,18 @@ def python(comparison: Comparison) -> str:
     if comparison.metrics:
         arguments.append(f"metrics={[str(metric) for metric in comparison.metrics]!r}")
     body = "".join(f"        {argument},\n" for argument in arguments)
-    return (
-        "import zoo\n\nresult = zoo.compare(\n    zoo.Comparison(\n"
-        + body
-        + '    )\n)\nresult.save("out")  # grid.png, cells/, comparison.json and results.json\n'
-    )
+    return "import zoo\n\nresult = zoo.compare(\n    zoo.Comparison(\n" + body + f"    )\n)\n{saving}"
 
 
 def command(comparison: Comparison) -> str:
-    """A command line that makes the comparison again."""
+    """A command line that makes the comparison again; one with pictures from the files of its zip."""
+    if comparison.pictures:
+        return f"{ZIPPED}python -m zoo compare comparison.json --out out"
     words = ["python -m zoo compare", f"--model {shlex.quote(comparison.model)}"]
-    if comparison.prompt:
-        words.append(f"--prompt {shlex.quote(comparison.prompt)}")
-    if comparison.negative:
-        words.append(f"--negative {shlex.quote(comparison.negative)}")
+    for option, text in (("--prompt", comparison.prompt), ("--negative", comparison.negative)):
+        if text:
+            joint = "=" if text.startswith("-") else " "  # else it would be taken for an option
+            words.append(f"{option}{joint}{shlex.quote(text)}")
     words.append(f"--seeds {seeds_text(comparison.seeds)}")
     words += [f"--method {shlex.quote(str(method))}" for method in comparison.cells]
     if comparison.timing != "shared":

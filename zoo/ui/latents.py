@@ -15,7 +15,8 @@ from zoo.ui import cards
 from zoo.ui.disclosure import unexpected
 from zoo.ui.gate import as_sent
 from zoo.ui.language import label
-from zoo.ui.request import check_method, comparison_from, limits_for, sentence
+from zoo.ui.people import People, address
+from zoo.ui.request import check_method, comparison_from, limits_for, receive, sentence
 from zoo.ui.running import AT_ONCE, Runner
 from zoo.ui.words import element, marks, say, sent
 
@@ -34,7 +35,7 @@ CLEAREST = 3.0
 SCRIPT = (Path(__file__).parent / "flipbook.js").read_text(encoding="utf-8")
 
 
-def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
+def between_tab(registry: Registry, runner: Runner, people: People, concurrency_id: str) -> None:
     """Interpolation; to be created inside a Tabs context."""
     with gr.Tab(label("between.tab"), id="moves-between"):
         gr.HTML(cards.small("between.intro"))
@@ -97,14 +98,14 @@ def between_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None
         }
 
     run.click(
-        _answered(interpolated, runner),
+        _answered(interpolated, runner, people),
         [prompt, first, last, frames, method],
         [book, problem],
         **_queued(concurrency_id),
     )
 
 
-def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
+def back_tab(registry: Registry, runner: Runner, people: People, concurrency_id: str) -> None:
     """Inversion; to be created inside a Tabs context."""
     with gr.Tab(label("back.tab"), id="moves-back"):
         gr.HTML(cards.small("back.intro"))
@@ -171,7 +172,7 @@ def back_tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
         )
 
     run.click(
-        _answered(inverted, runner),
+        _answered(inverted, runner, people),
         [picture, prompt, steps, iterations],
         [shown, problem],
         **_queued(concurrency_id),
@@ -203,7 +204,7 @@ def uploaded_picture(path: str, height: int, width: int) -> torch.Tensor:
     """
     from zoo.picture import load_picture
 
-    return load_picture(Path(path).read_bytes(), height, width)
+    return load_picture(receive(Path(path).read_bytes())[1], height, width)
 
 
 def drawn_picture(seed: int, size: int) -> tuple[Any, str]:
@@ -243,13 +244,14 @@ def figures(found: Inversion) -> str:
     return f'<div class="zoo-figures">{drawn}</div>' + element(line, "p", 'class="zoo-said" role="status"')
 
 
-def _answered(work: Callable[..., Any], runner: Runner) -> Callable[..., tuple[Any, str]]:
+def _answered(work: Callable[..., Any], runner: Runner, people: People) -> Callable[..., tuple[Any, str]]:
     """What `work` returns and no problem; or what is there stays, and the problem is told."""
 
-    def answer(*given: Any) -> tuple[Any, str]:
+    def answer(request: gr.Request | None, *given: Any) -> tuple[Any, str]:
         try:
-            runner.ready()
-            return work(*given), ""
+            with people.working(address(request)):
+                runner.ready()
+                return work(*given), ""
         except ValueError as error:
             return gr.skip(), cards.problem(sentence(error))
         except Exception as error:  # a plugin's own code may have run

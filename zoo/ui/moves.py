@@ -16,6 +16,7 @@ from zoo.registry import Registry
 from zoo.ui import cards, latents, methods
 from zoo.ui.disclosure import unexpected, visible
 from zoo.ui.language import label
+from zoo.ui.people import People, address
 from zoo.ui.request import comparison_from, limits_for, sentence
 from zoo.ui.running import AT_ONCE, Runner
 from zoo.ui.words import element, marks, say, sent
@@ -63,16 +64,16 @@ SCRIPT = (HERE / "moves.js").read_text(encoding="utf-8")
 CSS = (HERE / "moves.css").read_text(encoding="utf-8")
 
 
-def tab(registry: Registry, runner: Runner, concurrency_id: str) -> None:
-    """The tab's content; to be created inside a Blocks context."""
+def tab(registry: Registry, runner: Runner, people: People, concurrency_id: str) -> None:
+    """The tab's content; to be created inside a Blocks context. `people` bounds what each person has at work."""
     with gr.Tab(label("moves.tab"), id="moves") as opened, gr.Tabs():
         with gr.Tab(label("moves.plane"), id="moves-plane"):
-            _plane(registry, runner, concurrency_id, opened)
-        latents.between_tab(registry, runner, concurrency_id)
-        latents.back_tab(registry, runner, concurrency_id)
+            _plane(registry, runner, people, concurrency_id, opened)
+        latents.between_tab(registry, runner, people, concurrency_id)
+        latents.back_tab(registry, runner, people, concurrency_id)
 
 
-def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.Tab) -> None:
+def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: str, opened: gr.Tab) -> None:
     gr.HTML(cards.small("moves.intro"))
     with gr.Row(elem_classes="zoo-lab", elem_id="moves"):
         with gr.Column(elem_classes="zoo-lab-form", min_width=280):
@@ -126,9 +127,10 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
             )
             gr.Markdown(label("moves.look"), elem_classes="zoo-look")
 
-    def moved(lines: str, plain: str, guided: str, seeds: str) -> tuple[Any, str]:
+    def moved(request: gr.Request | None, lines: str, plain: str, guided: str, seeds: str) -> tuple[Any, str]:
         try:
-            return payload(_lines(lines), plain or "", guided or "", seeds, registry, runner), ""
+            with people.working(address(request)):
+                return payload(_lines(lines), plain or "", guided or "", seeds, registry, runner), ""
         except ValueError as error:
             return gr.skip(), cards.problem(sentence(error))
         except Exception as error:  # a plugin's own code ran
@@ -146,17 +148,17 @@ def _plane(registry: Registry, runner: Runner, concurrency_id: str, opened: gr.T
     asks = [run.click, seeds.submit, plain.input, guided.input]
     gr.on(asks, moved, inputs, [stage, problem], **running).then(None, js=IDLE, **SCRIPTED)
 
-    def first(drawn: Any, *asked: str) -> tuple[Any, str]:
-        return (gr.skip(), "") if drawn else moved(*asked)
+    def first(request: gr.Request | None, drawn: Any, *asked: str) -> tuple[Any, str]:
+        return (gr.skip(), "") if drawn else moved(request, *asked)
 
     opened.select(first, [stage, *inputs], [stage, problem], **running)
 
-    def rescaled(lines: str, scale: float, *others: str) -> tuple[Any, ...]:
+    def rescaled(request: gr.Request | None, lines: str, scale: float, *others: str) -> tuple[Any, ...]:
         try:
             written = "\n".join(with_scale(line, scale, registry) for line in _lines(lines))
         except ValueError as error:
             return gr.skip(), gr.skip(), cards.problem(sentence(error))
-        return written, *moved(written, *others)
+        return written, *moved(request, written, *others)
 
     scale.input(rescaled, [lines, scale, plain, guided, seeds], [lines, stage, problem], **running).then(
         None, js=IDLE, **SCRIPTED

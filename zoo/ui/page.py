@@ -43,7 +43,7 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
                 server_functions=calls(registry, runner, people),
                 catalogue=json.dumps(catalogue(registry)),
             )
-        moves.tab(registry, runner, ACCELERATOR)
+        moves.tab(registry, runner, people, ACCELERATOR)
         learn.tab(registry, runner, ACCELERATOR)
         with gr.Tab(language.label("site.plugins"), id="plugins"):
             plugins = gr.HTML(plugins_tab.table(registry))

@@ -21,7 +21,7 @@ HOSTED = 2
 
 
 class Work(Protocol):
-    """Whatever ends: a run of the page, or a call of the API."""
+    """Whatever ends: a run of the page, or a call."""
 
     state: Any
     """`"ended"` when it has."""
@@ -36,7 +36,7 @@ class TooMuch(ValueError):
 
 @dataclass
 class Call:
-    """A call of the API, at work until it is answered."""
+    """A call of the API or of one of the tabs beside Compare, at work until it is answered."""
 
     state: str = "running"
 

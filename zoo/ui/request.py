@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zoo.comparison import MAX_TEXT, Comparison
 from zoo.method import MAX_LENGTH
-from zoo.planning import load_model, plan, resolve
+from zoo.planning import resolve
 from zoo.registry import Registry, UnknownName
+from zoo.ui.cost import estimate
 from zoo.ui.disclosure import unexpected, visible
 from zoo.ui.words import Said, say
 
@@ -26,6 +28,9 @@ MAX_CARDS = 12
 
 MAX_UPLOAD = 16_000_000
 """Most characters of an uploaded picture, as a data URI."""
+
+MAX_PIXELS = 4096**2
+"""Most pixels that are decoded of an uploaded picture, a large JPEG's after it was reduced on the way."""
 
 MAX_PICTURES = 256
 """Most seeds that the page draws."""
@@ -186,19 +191,36 @@ def uploaded(
     from zoo.method import Method
     from zoo.pictures import adopt
 
-    def read(name: str) -> bytes:
+    def take(name: str) -> tuple[str, bytes]:
         if name not in pictures:
             raise ValueError(say("ask.picture_missing", name=name, there=", ".join(pictures) or "–"))
         try:
-            return base64.b64decode(pictures[name].rpartition(",")[2], validate=True)
+            content = base64.b64decode(pictures[name].rpartition(",")[2], validate=True)
         except ValueError:
             raise ValueError(say("ask.picture_uri", name=name)) from None
+        return receive(content)
 
     try:
-        adopted, known = adopt([Method.parse(line) for line in methods if line.strip()], {}, registry, read)
+        adopted, known = adopt([Method.parse(line) for line in methods if line.strip()], {}, registry, take)
     except ValueError as error:
         raise ValueError(sentence(error)) from None
     return [str(method) for method in adopted], known
+
+
+def receive(content: bytes) -> tuple[str, bytes]:
+    """The name of a picture that was uploaded, and itself as it is kept, as of `zoo.pictures.admit`.
+
+    Raises:
+        ValueError: it is no picture, or too large a one.
+    """
+    from zoo.pictures import admit
+
+    with _decoding:
+        return admit(content, MAX_PIXELS)
+
+
+_decoding = threading.BoundedSemaphore(2)
+"""Gradio answers forty people at once; as many large pictures would not fit into memory."""
 
 
 def limits_for(comparison: Comparison, registry: Registry) -> Limits:
@@ -207,33 +229,21 @@ def limits_for(comparison: Comparison, registry: Registry) -> Limits:
     Raises:
         ValueError: the comparison asks for more than `BUDGET`, or its model cannot be loaded.
     """
-    from zoo.cell import Cell, Limits
+    from zoo.cell import Limits
 
-    model = load_model(comparison.model, registry)
-    pixels = model.shape[-1] * model.shape[-2] if len(model.shape) == 3 else 1
-    weight = len(comparison.seeds) * max(1.0, pixels / 32**2)
-    evaluations = 0
-    for cell in plan(comparison, registry, Limits()):
-        if isinstance(cell, Cell):
-            # How often a conditioner asks is known only when it runs; each is taken to ask once more.
-            evaluations += cell.sampler.levels(model.schedule).steps * (1 + len(cell.conditioners))
-    if any(part.name == "solution_error" for part in comparison.metrics):
-        from zoo.metrics.solution import STEPS
-
-        guidances = {method.conditioners for method in comparison.cells}
-        evaluations += sum(2 * STEPS * (1 + len(conditioners)) for conditioners in guidances)
-    cost = evaluations * weight
+    found = estimate(comparison, registry)
+    cost = found.evaluations * found.weight
     if cost > BUDGET:
         raise ValueError(
             say(
                 "ask.budget",
-                evaluations=evaluations,
+                evaluations=found.evaluations,
                 seeds=len(comparison.seeds),
                 cost=f"{cost:,.0f}",
                 budget=f"{BUDGET:,}",
             )
         )
-    return Limits(nfe=min(10_000, max(1, int(BUDGET // weight))), seconds=CELL_SECONDS)
+    return Limits(nfe=min(10_000, max(1, int(BUDGET // found.weight))), seconds=CELL_SECONDS)
 
 
 def sentence(error: object) -> str:

@@ -176,12 +176,14 @@ class Runner:
         """Run one cell of an ended run again, from the same noise.
 
         Raises:
+            Busy: the queue is full.
             ValueError: the run is at work, or has no such cell.
         """
         if run.state != "ended":
             raise ValueError(say("run.is_running"))
         if not 0 <= index < len(run.results):
             raise ValueError(f"There is no cell {index}; the comparison has {len(run.results)}.")
+        self._check_room()
         run.stop.clear()
         run.ways.discard(index)
         run.note(index, CellResult(run.results[index].method, "queued"))

@@ -356,10 +356,12 @@ def _unwritable(folder: Path) -> str:
 def _default_folder() -> Path:
     if named := os.environ.get("ZOO_RUNS_DIR"):
         return Path(named).expanduser()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "sampler-zoo" / "runs"
-    if not _unwritable(folder):
-        return folder
+    folder = Path("runs")
+    with contextlib.suppress(RuntimeError):  # there is no home folder
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = cache / "sampler-zoo" / "runs"
+        if not _unwritable(folder):
+            return folder
     try:
         made = Path(tempfile.mkdtemp(prefix="sampler-zoo-"))
     except OSError:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import zoo.comparison
 from zoo.comparison import CellResult, Comparison, ComparisonResult, Event
 from zoo.metric import NoScore
-from zoo.planning import load_model, plan
+from zoo.planning import load_model
 from zoo.registry import Registry
+from zoo.ui.cost import estimate
 from zoo.ui.crossing import Parcel, pack, unpack
 
 if TYPE_CHECKING:
@@ -224,21 +225,16 @@ def seconds_for(comparison: Comparison, registry: Registry) -> int:
 
         START + PASS · (forward passes in a row) + ROW · Σ NFE · images · pixels / 32² + METRIC · metrics
 
+    Fine solutions that metrics ask for are solved one after the other when the cells have ended.
+
     Raises:
         ValueError: the model or a method does not exist.
     """
-    from zoo.cell import Cell, Limits
-
-    model = load_model(comparison.model, registry)
-    # How often a conditioner asks is known only when it runs; each is taken to ask once more.
-    nfe = [
-        cell.sampler.levels(model.schedule).steps * (1 + len(cell.conditioners))
-        for cell in plan(comparison, registry, Limits())
-        if isinstance(cell, Cell)
-    ]
-    pixels = model.shape[-1] * model.shape[-2] if len(model.shape) == 3 else 1
-    rows = sum(nfe) * len(comparison.seeds) * max(1.0, pixels / 32**2)
-    passes = max(nfe, default=0) if comparison.timing == "shared" else 2 * sum(nfe)  # each is rehearsed first
+    cost = estimate(comparison, registry)
+    alone = comparison.timing == "alone"
+    passes = 2 * sum(cost.cells) if alone else max(cost.cells)  # each is rehearsed first
+    passes += sum(cost.solutions)
+    rows = cost.evaluations * cost.weight
     return min(MOST, round(START + PASS * passes + ROW * rows + METRIC * len(comparison.metrics)))
 
 

@@ -50,6 +50,9 @@ class Restart(Sampler):
             )
         return levels
 
+    def evaluations(self, levels):
+        return 2 * levels.steps - 1 + 2 * self.params.restart_steps * self.params.restarts
+
     def sample(self, x, levels, noise):
         bottom = self.bottom(levels)
         for t, s in levels.pairs():
