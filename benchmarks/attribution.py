@@ -35,7 +35,7 @@ from zoo.cell import Cell
 from zoo.engine import Engine
 from zoo.frames import Frames
 from zoo.model import Model
-from zoo.models.tinyworld import UNet
+from zoo.models.unet import UNet
 from zoo.noise import KeyedNoise
 from zoo.planning import load_model
 from zoo.registry import Registry

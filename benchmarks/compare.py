@@ -31,7 +31,8 @@ import torch
 
 from zoo.cell import Cell
 from zoo.device import dtype_name, resolve_device, resolve_dtype
-from zoo.engine import Engine, drive
+from zoo.driving import drive
+from zoo.engine import Engine
 from zoo.method import Method
 from zoo.noise import KeyedNoise, start_noise
 from zoo.planning import load_model, resolve

@@ -41,6 +41,7 @@ from zoo.engine import Engine
 from zoo.metrics.features import load_features
 from zoo.metrics.intervals import mean_interval, wilson
 from zoo.model import Model
+from zoo.pixels import from_bytes
 from zoo.planning import load_model
 from zoo.registry import default_registry
 
@@ -93,7 +94,7 @@ def measure(model: Model, name: str, arguments: argparse.Namespace) -> dict[str,
     control = f"controlnet annotator={name} image={{}} map=true scale={arguments.scale:g}"
     agreement = _agreement(model, name, samples, arguments)
     pixels = np.stack([sample.image for sample in samples])
-    real = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    real = from_bytes(pixels)
     report: dict[str, Any] = {"real pictures": {"agreement": _interval(agreement(real))}}
     for whose, texts in prompts.items():
         for how in ("without", "with"):
@@ -139,7 +140,7 @@ def reader(name: str, arguments: argparse.Namespace) -> Reader:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, arguments.reader_steps)
     for step in tqdm(range(arguments.reader_steps), desc=f"reader of {name}", disable=arguments.json):
         samples = [world[64 * step + i] for i in range(64)]
-        x = torch.from_numpy(np.stack([s.image for s in samples])).permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = from_bytes(np.stack([s.image for s in samples]))
         said = network(x + 0.05 * torch.randn_like(x))
         if name == "segmentation":
             loss = F.cross_entropy(said, torch.stack([_classes(segmentation_map(s)) for s in samples]))

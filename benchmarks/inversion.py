@@ -17,9 +17,11 @@ import torch
 from zoo.cell import Cell
 from zoo.data import TinyWorld
 from zoo.device import resolve_device
-from zoo.engine import Engine, drive
+from zoo.driving import drive
+from zoo.engine import Engine
 from zoo.inversion import DDIMInversion, Unclipped
 from zoo.method import Method
+from zoo.pixels import from_bytes
 from zoo.planning import load_model, resolve
 from zoo.registry import default_registry
 from zoo.sampler import NEGATIVE, PROMPT, Sampler
@@ -47,7 +49,7 @@ def main() -> None:
     engine = Engine(resolve_device(arguments.device), torch.float32)
     model = load_model(arguments.model, default_registry())
     images, captions, _ = TinyWorld(seed=123).batch(range(arguments.pictures))
-    pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pictures = from_bytes(images)
     jobs = [
         (row, prompted, i) for row in ROWS for prompted in (True, False) for i in range(arguments.pictures)
     ]

@@ -23,10 +23,12 @@ import torch
 from zoo.cell import Cell
 from zoo.data.tinyworld import Attributes, caption, draw_attributes, render
 from zoo.device import resolve_device, resolve_dtype
-from zoo.engine import Engine, drive
+from zoo.driving import drive
+from zoo.engine import Engine
 from zoo.method import Method
 from zoo.metrics.features import load_features
 from zoo.metrics.intervals import wilson
+from zoo.pixels import from_bytes
 from zoo.planning import load_model, resolve
 from zoo.registry import default_registry
 from zoo.sampler import NEGATIVE, PROMPT
@@ -48,7 +50,7 @@ def main() -> None:
     arguments = parser.parse_args()
     asked = [draw_attributes(np.random.default_rng([1, i])) for i in range(arguments.prompts)]
     real = [render(a, np.random.default_rng([2, i])).image for i, a in enumerate(asked)]
-    real_pictures = torch.from_numpy(np.stack(real)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    real_pictures = from_bytes(np.stack(real))
     report = {"real pictures": accuracy(real_pictures, asked)}
     for scale in (1.0, arguments.guidance):
         line = f"ddim steps={arguments.steps} | cfg scale={scale:g}"

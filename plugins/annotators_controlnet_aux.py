@@ -61,6 +61,8 @@ class AuxDetector(Detector):
     def call(self, network: Any, seen: Any) -> Any:
         """Ask the detector for its map at the size of what it sees."""
         options = self.params.model_dump(exclude={"resolution"})
+        if "blur" in options:
+            options["guassian_sigma"] = options.pop("blur")  # as they spell it
         options["detect_resolution"] = resolution = min(seen.shape[:2])  # so that it does not resize
         if self.resizes:
             options["image_resolution"] = resolution
@@ -162,7 +164,7 @@ class LineartStandard(AuxDetector):
     detector, lines, enlarges, resizes = "LineartStandardDetector", True, False, False
 
     class Params(AuxDetector.Params):
-        guassian_sigma: float = Field(6.0, gt=0, le=50, title="Blur")
+        blur: float = Field(6.0, gt=0, le=50, title="Blur", description="in pixels")
         intensity_threshold: int = Field(8, ge=0, le=255, title="Threshold")
 
 
@@ -377,7 +379,7 @@ class Anyline(AuxDetector):
 
     class Params(LineartStandard.Params):
         resolution: int = Field(1280, ge=64, le=2048, multiple_of=64, title="Resolution")
-        guassian_sigma: float = Field(2.0, gt=0, le=50, title="Blur")
+        blur: float = Field(2.0, gt=0, le=50, title="Blur", description="in pixels")
         intensity_threshold: int = Field(3, ge=0, le=255, title="Threshold")
 
 

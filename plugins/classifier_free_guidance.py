@@ -55,7 +55,7 @@ def register_conditioners():
             summary="Extrapolates from the empty prompt's answer past the prompt's: closer to the words, less varied.",
             paper="2207.12598",
             equation=r"\hat\varepsilon = \varepsilon_\theta(x_t, n)"
-            r" + s\,\big(\varepsilon_\theta(x_t, p) - \varepsilon_\theta(x_t, n)\big)",
+            r" + \text{scale}\,\big(\varepsilon_\theta(x_t, p) - \varepsilon_\theta(x_t, n)\big)",
             cost="Two evaluations a step, at any scale but 0 and 1.",
             when="Whenever pictures should keep to the prompt. The higher the scale, the more alike and "
             "the more garish they get; thresholding tames the colours.",

@@ -53,7 +53,8 @@ def register_conditioners():
             title="Classifier guidance",
             summary="Follows the gradient of a classifier that was trained on noisy pictures towards one class.",
             paper="2105.05233",
-            equation=r"\hat\varepsilon = \varepsilon_\theta(x_t) - s\,\sigma_t\,\nabla_{x_t} \log p_\phi(y \mid x_t)",
+            equation=r"\hat\varepsilon = \varepsilon_\theta(x_t)"
+            r" - \text{scale}\,\sigma_t\,\nabla_{x_t} \log p_\phi(y \mid x_t)",
             cost="One evaluation of the classifier a step, forward and back, beside the denoiser’s.",
             when="When the denoiser was trained without conditions, or the class is one that it was not told of. It "
             "needs a classifier of noisy pictures.",

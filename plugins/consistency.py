@@ -150,7 +150,7 @@ def register_samplers():
             summary="Few steps by a network distilled from a guided teacher, which takes the scale as an input.",
             paper="2310.04378",
             equation=r"\hat x_0 = f_\theta(x_t, t, w), \qquad x_s = \alpha_s\,\hat x_0 + \sigma_s z,"
-            r"\quad w = s - 1",
+            r"\quad w = \text{scale} - 1",
             cost="One evaluation a step, guidance included, 1 to 8 steps.",
             when="With a network that was distilled for it. It needs no guidance around it: the scale goes into the "
             "network.",

@@ -64,7 +64,7 @@ def register_conditioners():
             title="ControlNet",
             summary="Follows a picture's edges, segments, scribbles or pose, whatever the prompt says of the rest.",
             paper="2302.05543",
-            equation=r"y = F(x) + s\,Z_2\big(F_c(x + Z_1(c))\big)",
+            equation=r"y = F(x) + \text{scale}\,Z_2\big(F_c(x + Z_1(c))\big)",
             cost="One evaluation of the control network a step, beside the denoiser’s; none outside its interval.",
             when="When the picture’s layout is given and words would not describe it. A scale below 1, or an early "
             "end, leaves the details to the prompt.",

@@ -22,7 +22,11 @@ class DDIM(Sampler):
     class Params(Sampler.Params):
         steps: int = Field(50, ge=1, le=1000, title="Steps", description="how many levels are visited")
         eta: float = Field(0.0, ge=0, le=1, title="η", description="0 = ODE, 1 = as noisy as DDPM")
-        spacing: Spacing = Field("trailing", title="Spacing", description="which levels are visited")
+        spacing: Spacing = Field(
+            "trailing",
+            title="Spacing",
+            description="which levels are visited; karras: sigma/alpha 80 to 0.002",
+        )
 
     params: Params
 

@@ -31,7 +31,11 @@ class DDPM(Sampler):
             title="Variance",
             description="small is β̃, right for one data point; large is β; learned is the network's own",
         )
-        spacing: Spacing = Field("trailing", title="Spacing", description="which levels are visited")
+        spacing: Spacing = Field(
+            "trailing",
+            title="Spacing",
+            description="which levels are visited; karras: sigma/alpha 80 to 0.002",
+        )
 
     params: Params
     stochastic = True

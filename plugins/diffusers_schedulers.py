@@ -228,9 +228,8 @@ def _run(template: Any, prediction_type: str, schedule: DiscreteSchedule, x: Any
     """The documentation's loop, on a copy of the scheduler, each network call being a query."""
     scheduler = copy.deepcopy(template)
     if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(
-            0
-        )  # or it searches for the first timestep, and takes the second of two equals
+        # Or it searches for the first timestep, and takes the second of two equals.
+        scheduler.set_begin_index(0)
     timesteps = list(scheduler.timesteps)
     drawn = _drawing(noise)
     x = x * float(scheduler.init_noise_sigma)

@@ -22,7 +22,11 @@ class DPMSolverPlusPlus2M(Sampler):
 
     class Params(Sampler.Params):
         steps: int = Field(20, ge=1, le=1000, title="Steps", description="how many levels are visited")
-        spacing: Spacing = Field("trailing", title="Spacing", description="which levels are visited")
+        spacing: Spacing = Field(
+            "trailing",
+            title="Spacing",
+            description="which levels are visited; karras: sigma/alpha 80 to 0.002",
+        )
 
     params: Params
 

@@ -41,7 +41,11 @@ class UniPC(Sampler):
             2, ge=1, le=3, title="Order", description="of the predictor; the corrector adds one"
         )
         variant: Literal["bh1", "bh2"] = Field("bh2", title="Variant", description="B(h) = h or 1 − e^{−h}")
-        spacing: Spacing = Field("trailing", title="Spacing", description="which levels are visited")
+        spacing: Spacing = Field(
+            "trailing",
+            title="Spacing",
+            description="which levels are visited; karras: sigma/alpha 80 to 0.002",
+        )
 
     params: Params
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from zoo.cell import Cell, Limits
-from zoo.engine import Engine, drive
+from zoo.driving import drive
+from zoo.engine import Engine
 from zoo.method import Method
 from zoo.model import Model
 from zoo.models.exact import GaussianMixture

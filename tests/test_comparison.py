@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from zoo import Comparison, compare, stream
 from zoo.cell import Limits
 from zoo.noise import MAX_SEED
+from zoo.planning import load_model
 from zoo.registry import Registry
 
 SPECIMENS = """
@@ -239,11 +240,18 @@ def test_possible_cells_run_beside_impossible_and_failing_ones(specimens):
     assert failed.nfe == {"denoiser": 1}
 
 
-def test_a_model_that_cannot_draw_fails_its_cell_and_not_the_comparison(specimens):
-    result = compare(comparison("ddim steps=2", model="specimens/mute", prompt="left"), registry=specimens)
-    assert [(cell.status, cell.error) for cell in result.cells] == [
-        ("failed", "ZeroDivisionError: division by zero")
-    ]
+@pytest.mark.parametrize("frames", [0, 4])
+@pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), SystemExit(5)], ids=repr)
+def test_a_model_that_cannot_draw_fails_its_cell_and_not_the_comparison(
+    specimens, monkeypatch, error, frames
+):
+    def pictures(x):
+        raise error
+
+    monkeypatch.setattr(load_model("specimens/mute", specimens), "pictures", pictures)
+    asked = comparison("ddim steps=2", model="specimens/mute", prompt="left")
+    *_, last = stream(asked, registry=specimens, frames=frames)
+    assert (last.result.status, last.result.error) == ("failed", f"{type(error).__name__}: {error}")
 
 
 def test_limits_hold_for_each_cell():

@@ -20,7 +20,7 @@ from zoo.models.exact import ExactStudent
 from zoo.models.tinyworld import TextToPixels
 from zoo.noise import start_noise
 from zoo.planning import impossible
-from zoo.schedule import DiscreteSchedule, KarrasSchedule
+from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level
 from zoo.training.denoiser import DenoiserRecipe
 from zoo.training.denoiser import train as train_denoiser
 from zoo.training.distill import DistillRecipe, Halving, train
@@ -118,8 +118,13 @@ def test_exact_students_end_where_the_probability_flow_does(steps):
     assert (ddim - exact).abs().max() > 0.1  # where the denoiser itself is far off
 
 
-def test_exact_students_know_variance_exploding_levels_too():
-    model = leaning_mixture(KarrasSchedule())
+@pytest.mark.parametrize(
+    "schedule",
+    [KarrasSchedule(), KarrasSchedule(clean=Level(1.0, 0.002, None))],
+    ids=["to no noise", "to sigma_min"],
+)
+def test_exact_students_know_variance_exploding_levels_too(schedule):
+    model = leaning_mixture(schedule)
     levels = model.schedule.levels(4)
     x = torch.from_numpy(start_noise((0, 1), model.shape)) * levels[0].sigma
     found = sample(model, "progressive_distillation steps=4", (0, 1), prompt="moon")

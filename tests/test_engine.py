@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from tests.helpers import (
     sample,
 )
 from zoo.cell import Cell, Limits
-from zoo.engine import PREVIEW_SHARE, drive
+from zoo.driving import PREVIEW_SHARE, drive
 from zoo.method import Method
 from zoo.model import Model
 from zoo.models import gaussian, tinyworld
@@ -198,6 +200,24 @@ def test_a_query_is_rescaled_for_the_networks_own_schedule(schedule, network_sch
     assert min(log_snrs) == pytest.approx(first.log_snr, abs=1e-6)
 
 
+def test_a_level_beyond_the_networks_own_schedule_is_refused_and_not_taken_for_its_nearest():
+    model = Elsewhere(leaning_mixture(DiscreteSchedule.cosine()), DiscreteSchedule.linear())
+    (cell,) = finish(make_cell(model, "ddim steps=4"))
+    assert cell.status == "failed"
+    assert "within 0.01 … 157, so it cannot be asked about 2.03e+04" in cell.error
+    assert model.asked == []
+    (within,) = finish(make_cell(model, "euler steps=4 sigma_min=0.02"))
+    assert within.status == "done", within.error
+
+
+def test_the_same_chain_kept_in_single_precision_is_no_other():
+    betas = torch.linspace(1e-4, 0.02, 1000)
+    rounded = DiscreteSchedule((1 - betas).cumprod(0).double().numpy())
+    own = leaning_mixture(DiscreteSchedule.linear())
+    (cell,) = finish(make_cell(Elsewhere(own, rounded), "ddim steps=1000"))
+    assert cell.status == "done", cell.error
+
+
 def test_a_clean_level_cannot_be_asked_about(skies):
     class Late(Sampler):
         def sample(self, x, levels, noise):
@@ -293,12 +313,15 @@ FAILURES = {
     "never ends": (Endless(), {"limits": Limits(nfe=9)}, "used up its 9 network evaluations per image"),
     "takes too long": (Steps(), {"limits": Limits(seconds=1e-9)}, "the limit of a cell is 1e-09 s"),
     "network refuses its rows": (Steps(), {"prompt": "poison"}, "ValueError: cannot draw poison"),
+    "network calls sys.exit": (Steps(), {"prompt": "farewell"}, "SystemExit: 4"),
 }
 
 
 def squeamish(x, t, texts):
     if "poison" in texts:
         raise ValueError("cannot draw poison")
+    if "farewell" in texts:
+        sys.exit(4)
     return rowwise(x, t, texts)
 
 
@@ -493,6 +516,25 @@ def test_warming_up_leaves_the_cells_untouched(skies):
     assert (cell.status, dict(cell.nfe), cell.seconds) == ("queued", {}, 0.0)
     finish(cell, engine=engine)
     assert torch.equal(cell.samples, sample(skies, "ddim steps=2"))
+
+
+def test_warming_up_asks_every_network_once_and_as_the_cell_will():
+    class Latents(PixelModel):
+        roles = ("denoiser", "decoder")
+
+        def network(self, role, device, dtype):
+            asked.append((role, dtype))
+            return (lambda x: decoded.append(len(x)) or x) if role == "decoder" else self
+
+    asked, decoded = [], []
+    model, engine = Latents(rowwise), make_engine()
+    cell = make_cell(model, "heun steps=4 | cfg scale=2", (0, 1))
+    cell.dtype = torch.bfloat16
+    engine.run(engine.warm_up([cell]))
+    assert set(asked) == {("denoiser", torch.bfloat16), ("decoder", torch.bfloat16)}
+    assert (len(model.calls), decoded) == (1, [2])
+    finish(cell, engine=engine)
+    assert dict(cell.nfe) == {"denoiser": 14, "decoder": 1}
 
 
 def test_the_state_keeps_the_models_precision(skies, tiny):

@@ -12,7 +12,7 @@ import torch
 import zoo
 from tests.helpers import CPU, PixelModel, make_cell, random_network, rowwise, sample
 from zoo.cell import Cell
-from zoo.engine import turns
+from zoo.driving import turns
 from zoo.loop import Loop, Member
 from zoo.prepared import prepare
 from zoo.registry import default_registry

@@ -18,6 +18,7 @@ from zoo.method import MAX_LENGTH, Method, Part
         ("ddim|cfg", [("ddim", {}), ("cfg", {})]),
         ("ddim steps=2|cfg scale=3|cfg", [("ddim", {"steps": "2"}), ("cfg", {"scale": "3"}), ("cfg", {})]),
         ("mine/heun-2.1 order=2", [("mine/heun-2.1", {"order": "2"})]),
+        ("mine/dpm++ order=2 | c++", [("mine/dpm++", {"order": "2"}), ("c++", {})]),
         ("a text='two words'", [("a", {"text": "two words"})]),
         ('a text="it\'s" other=', [("a", {"text": "it's", "other": ""})]),
         ("a text='x | y' | b", [("a", {"text": "x | y"}), ("b", {})]),
@@ -48,7 +49,8 @@ def test_what_is_written_is_read_again():
     awkward = "ab1 =|'\"\\#$;&<>()*?~`!\t\nü–€"
 
     def part() -> Part:
-        name = "".join(generator.choices("abcXYZ019_.-", k=generator.randint(1, 6)))
+        letters = ["abcXYZ019", *["abcXYZ019_.+-"] * generator.randint(0, 5)]
+        name = "".join(map(generator.choice, letters))
         if generator.random() < 0.3:
             name = f"{name}/{name}"
         keys = dict.fromkeys("".join(generator.choices("abc_", k=2)) for _ in range(generator.randint(0, 3)))
@@ -82,6 +84,8 @@ def test_bars_and_quotes_survive_in_values(value):
         ("ddim 2x=1", "'2x=1' is not key=value"),
         ("ddim steps=1 steps=2", "ddim has steps twice"),
         ("a/b/c", "'a/b/c' is not a name"),
+        ("+a", "'+a' is not a name"),
+        ("ddim | .cfg", "'.cfg' is not a name"),
         ("ddim,cfg", "'ddim,cfg' is not a name"),
         ("'' steps=3", "'' is not a name"),
         ("ddim text='open", "no closing quotation; quote values as in a shell"),

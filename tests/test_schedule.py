@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from diffusers import DDIMScheduler, EDMEulerScheduler, EulerDiscreteScheduler
 
+from zoo.method import Method
+from zoo.planning import resolve
+from zoo.registry import default_registry
 from zoo.schedule import SPACINGS, DiscreteSchedule, KarrasSchedule, Level, Levels
 
 FLOAT32 = float(np.finfo(np.float32).eps)
@@ -56,7 +59,9 @@ def test_every_spacing_visits_exactly_n_levels_from_the_noisiest_to_clean(spacin
     assert all(t > s for t, s in itertools.pairwise(ts))
     assert levels[-1] == Level(1.0, 0.0, None)
     assert levels[-1].is_clean
-    if spacing != "leading" or steps in (1, 1000):
+    if spacing == "karras":
+        assert levels[0].sigma / levels[0].alpha == pytest.approx(80)
+    elif spacing != "leading" or steps in (1, 1000):
         assert ts[0] == pytest.approx(999, abs=1e-9)
     if spacing not in ("trailing", "karras") and steps > 1:
         assert ts[-1] == 0
@@ -79,16 +84,15 @@ def test_spacings_are_those_of_diffusers(spacing):
     schedule = DiscreteSchedule.linear()
     theirs = DDIMScheduler(timestep_spacing=spacing, steps_offset=0)
     some = {2, 3, 4, 7, 13, 20, 50, 99, 333, 750, 1000, *range(5, 1000, 45)} - set(TROUBLESOME)
-    if (
-        spacing == "linspace"
-    ):  # for odd N a timestep may lie halfway, where diffusers' float decides by its error
+    if spacing == "linspace":
+        # For odd N a timestep may lie halfway, where diffusers' float decides by its error.
         some = {steps for steps in some if steps % 2 == 0}
     for steps in some:
         theirs.set_timesteps(steps)
         assert timesteps(schedule.levels(steps, spacing)) == theirs.timesteps.tolist()
 
 
-@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace", "quadratic", "karras"])
+@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace", "quadratic"])
 def test_one_step_starts_from_pure_noise(spacing):
     assert timesteps(DiscreteSchedule.linear(1000).levels(1, spacing)) == [999]
 
@@ -132,15 +136,30 @@ def test_level_at_finds_the_level_of_a_log_snr(schedule, t):
 
 
 @pytest.mark.parametrize("timesteps", [1, 2, 7, 100, 1000])
-def test_karras_levels_end_at_the_chains_own(timesteps):
+def test_karras_levels_end_at_the_chains_own_or_at_karras_s(timesteps):
     for make in (DiscreteSchedule.linear, DiscreteSchedule.scaled_linear, DiscreteSchedule.cosine):
         schedule = make(timesteps)
         levels = schedule.levels(min(timesteps, 13), "karras")
-        assert levels[0] == schedule.level(timesteps - 1)
-        assert levels[-2] == schedule.level(0)
+        if schedule.sigma_range[1] <= 80:
+            assert levels[0] == schedule.level(timesteps - 1)
+        else:
+            assert levels[0].sigma / levels[0].alpha == pytest.approx(80)
+        if timesteps > 1:
+            assert levels[-2] == schedule.level(0)
         assert schedule.level_at_sigma(1e9) == schedule.level(timesteps - 1)
         assert schedule.level_at_sigma(1e-9) == schedule.level(0)
         assert levels.schedule is schedule
+
+
+@pytest.mark.parametrize("line", ["euler", "heun"])
+def test_karras_is_one_list_whoever_takes_it(line):
+    """Spread over all of the cosine schedule, sigma/alpha 0.0064 … 20,291, more than half would be lost above 80."""
+    for schedule in (DiscreteSchedule.cosine(), DiscreteSchedule.scaled_linear(), KarrasSchedule()):
+        (sampler, _) = resolve(Method.parse(f"{line} steps=10"), default_registry())
+        ours, theirs = schedule.levels(10, "karras"), sampler.levels(schedule)
+        np.testing.assert_allclose([x.sigma / x.alpha for x in ours], [x.sigma / x.alpha for x in theirs])
+    everywhere = DiscreteSchedule.cosine().karras_levels(10, 0.0, math.inf)
+    assert sum(level.sigma / level.alpha > 80 for level in everywhere) == 6
 
 
 def test_karras_levels_keep_within_the_asked_range():
@@ -215,7 +234,7 @@ def test_levels_refuse_what_does_not_descend():
         (lambda: KarrasSchedule(2.0, 1.0), "0 < sigma_min < sigma_max is needed, got 2.0 and 1.0"),
         (
             lambda: DiscreteSchedule.linear().karras_levels(5, sigma_max=0.005),
-            "no 5 levels lie between sigma_min=0 and sigma_max=0.005 on this model, whose sigma/alpha is within 0.01",
+            "no 5 levels lie between sigma_min=0.002 and sigma_max=0.005 on this model, whose sigma/alpha is",
         ),
         (lambda: KarrasSchedule().karras_levels(0), "steps must be at least 1, got 0"),
         (lambda: DiscreteSchedule.linear(10).karras_levels(11), "steps must be within 1 … 10 on this model"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zoo.engine import Pending
+from zoo.driving import Pending
 from zoo.sharing import OVERHEAD, Shares
 
 MOST = 64

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from zoo.discovery import Candidate, PluginError, PluginInfo
-from zoo.hookspecs import NAME, ModelSpec, hookimpl
+from zoo.hookspecs import ModelSpec, hookimpl
+from zoo.method import NAME
 
 if sys.version_info >= (3, 11):
     import tomllib

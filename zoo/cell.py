@@ -149,7 +149,7 @@ class Cell:
         if self.frames is not None and isinstance(answer, (Prediction, Endpoint)):
             try:
                 self.frames.add(answer.level, answer.x, answer.x0, sum(self.nfe.values()), self.seconds)
-            except Exception as error:  # a plugin's model that cannot draw fails its own cell only
+            except (Exception, SystemExit) as error:  # of a plugin's model that cannot draw
                 self.fail(error)
                 return
         if isinstance(self.query, Decoding):
@@ -301,10 +301,8 @@ class Cell:
             queries, self._queries = self._queries, None
             try:
                 queries.close()
-            except (
-                Exception,
-                SystemExit,
-            ) as error:  # a plugin's clean-up must not undo what the cell has reached
+            except (Exception, SystemExit) as error:
+                # A plugin's clean-up must not undo what the cell has reached.
                 self.traceback += "".join(traceback.format_exception(error))
 
 

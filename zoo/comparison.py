@@ -263,7 +263,8 @@ def stream(
     pictures of each cell's way are kept in its result's `frames`.
     """
     from zoo.device import resolve_device, resolve_dtype
-    from zoo.engine import Engine, answered
+    from zoo.driving import answered
+    from zoo.engine import Engine
     from zoo.prepared import prepare
 
     chosen = resolve_device(device)

@@ -82,9 +82,8 @@ def _brought_to(drawn: np.ndarray, width: int, height: int, lines: bool) -> np.n
     factor = math.sqrt(drawn.shape[0] * drawn.shape[1] / (width * height))
     if lines and factor > 1.5:
         across, down = -(-drawn.shape[1] // width), -(-drawn.shape[0] // height)
-        blocks = cv2.dilate(
-            drawn, np.ones((down, across), np.uint8), anchor=(0, 0)
-        )  # the maximum from a pixel on
+        # The maximum from a pixel on.
+        blocks = cv2.dilate(drawn, np.ones((down, across), np.uint8), anchor=(0, 0))
         return cv2.resize(blocks, (width, height), interpolation=cv2.INTER_NEAREST)
     return cv2.resize(
         drawn, (width, height), interpolation=cv2.INTER_AREA if factor > 1 else cv2.INTER_LINEAR

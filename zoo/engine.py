@@ -1,8 +1,7 @@
-"""Drives cells: gathers the queries that they wait on, answers them in one batch, hands the replies back.
+"""Owns a device: gathers the queries that cells wait on, answers them in one batch, hands the replies back.
 
 `tick` is a plain function of the cells it is given: it neither knows nor cares which comparison they belong to.
-`turns` says what cells wait for and when there is something to look at; `drive` does that with an engine of its own,
-`zoo.loop` with one that many share.
+What goes into a network and what comes out of it is in `zoo.answers`; `zoo.driving` and `zoo.loop` choose the cells.
 """
 
 from __future__ import annotations
@@ -11,46 +10,27 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
 
+from zoo.answers import as_the_network_sees, class_gradient, refuse_guided_endpoint, reply
 from zoo.cell import Cell, Decoding, required_roles, weighted
 from zoo.device import resolve_dtype, sent
+from zoo.driving import Pending, answered
 from zoo.memory import out_of_memory, shelf
-from zoo.model import Classifier, ControlNetwork, Decoder, Model, Network
-from zoo.prediction import Endpoint, Prediction, to_eps, to_x0
+from zoo.model import Classifier, ControlNetwork, Decoder, Model
+from zoo.prediction import Endpoint, Prediction
+from zoo.rehearsal import rehearsal
 from zoo.residuals import ControlAsk, control_residuals
 from zoo.sampler import PROMPT, ClassQuery, Query
-from zoo.schedule import Level
 from zoo.stopwatch import Stopwatch
 from zoo.watchdog import Watch
-
-PREVIEW_SHARE = 0.02
-"""Share of the time that previews may take, with what the caller does before it asks for more."""
 
 TEXTS = 256
 """Of more texts than this, the encodings of those used longest ago are forgotten."""
 
 Y = TypeVar("Y")
-R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Pending:
-    """What a work yields when it can go no further: its cells wait for an engine.
-
-    Whoever drives the work has some of them answered, all if nobody else is there, and goes on with it.
-
-    Attributes:
-        cells: queued and running ones; none at all only lets others have their turn.
-        alone: they are timed, so that no rows but one cell's own go through a network at a time.
-    """
-
-    cells: Sequence[Cell] = ()
-    alone: bool = False
 
 
 class Engine:
@@ -137,26 +117,13 @@ class Engine:
         return list(answered(self, work))
 
     def warm_up(self, cells: Sequence[Cell]) -> Iterator[Pending]:
-        """Load the networks and rehearse up to the first prediction, so that "time alone" does not pay for loading."""
-        rehearsal = [
-            Cell(
-                c.model,
-                c.sampler,
-                c.conditioners,
-                c.conditions,
-                c.seeds,
-                c.limits,
-                c.start_state,
-                c.maps,
-                c.label,
-            )
-            for c in cells
-        ]
+        """Load the networks and ask each of them once, so that "time alone" does not pay for loading and start-up."""
+        rehearsals = [rehearsal(cell) for cell in cells]
         try:
-            while waiting := [c for c in rehearsal if c.unfinished and c.preview is None]:
+            while waiting := [cell for cell in rehearsals if cell.unfinished]:
                 yield Pending(waiting, alone=True)
         finally:
-            for cell in rehearsal:
+            for cell in rehearsals:
                 cell.cancel()
             self._inside.settle()
 
@@ -165,7 +132,7 @@ class Engine:
         ask: Callable[[Sequence[Cell]], Any] = asks.get(type(cells[0].query), self._ask)
         try:
             replies: Sequence[tuple[Prediction | Endpoint | torch.Tensor, float]] = ask(cells)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if len(cells) == 1:
                 cells[0].fail(error)
                 return
@@ -183,12 +150,11 @@ class Engine:
         started = time.perf_counter()
         model, role = cells[0].model, _query(cells[0]).role
         network = self._network(cells[0], role)
-        states, times, conditions, weights, scales = [], [], [], [], []
+        states, times, conditions, scales = [], [], [], []
         for cell in cells:
             query = _query(cell)
-            _refuse_guided_endpoint(model, query)
-            x, level = _as_the_network_sees(model, network, query)
-            weights.append([query.terms[name] for name in weighted(query)])
+            refuse_guided_endpoint(model, query)
+            x, level = as_the_network_sees(model, network, query)
             for name in weighted(query):
                 states.append(x)
                 times.extend([level.t] * len(x))
@@ -207,28 +173,24 @@ class Engine:
             return answered
 
         output = self._in_micro_batches(model, rows, answer)
-        share = None
+        variances = None
         if model.learns_variance(role) and output.shape[1] == 2 * rows.shape[1]:
             output, v = output.chunk(2, 1)
-            share = (v + 1) / 2
+            variances = (v + 1) / 2
         if output.shape != rows.shape:
             raise ValueError(f"the network answered {tuple(output.shape)} to rows {tuple(rows.shape)}")
         predictions = []
         first = 0
-        for cell, ws in zip(cells, weights, strict=True):
-            n = len(cell.seeds)
-            outputs = [output[first + i * n : first + (i + 1) * n] for i in range(len(ws))]
-            prediction = _prediction(model, network, _query(cell), outputs, ws)
-            if share is not None and isinstance(prediction, Prediction):
-                # The prompt's own, which guidance leaves alone.
-                own = first + n * _place_of_prompt(_query(cell))
-                prediction = _with_share(prediction, share[own : own + n])
-            predictions.append(prediction)
-            first += len(ws) * n
+        for cell in cells:
+            own = slice(first, first + cell.rows)
+            terms = cell.rows // len(cell.seeds)
+            shares = variances[own].chunk(terms) if variances is not None else ()
+            predictions.append(reply(model, network, _query(cell), output[own].chunk(terms), shares))
+            first = own.stop
         seconds = (time.perf_counter() - started - sum(extra)) / len(times)
         return [
-            (p, seconds * len(ws) * len(c.seeds) + more)
-            for p, ws, c, more in zip(predictions, weights, cells, extra, strict=True)
+            (prediction, seconds * cell.rows + more)
+            for prediction, cell, more in zip(predictions, cells, extra, strict=True)
         ]
 
     def _ask_control(self, role: str, asks: Sequence[ControlAsk]) -> list[torch.Tensor]:
@@ -237,7 +199,7 @@ class Engine:
         network: ControlNetwork = self._network(asks[0].cell, role)
         states, times, conditions, maps = [], [], [], []
         for ask in asks:
-            x, level = _as_the_network_sees(model, network, _query(ask.cell))
+            x, level = as_the_network_sees(model, network, _query(ask.cell))
             states.append(x)
             times.extend([level.t] * len(x))
             conditions.extend([self._condition(model, ask.text)] * len(x))
@@ -264,7 +226,7 @@ class Engine:
         network: Classifier = self._network(cells[0], role)
         states, times, targets, scales = [], [], [], []
         for cell, query in zip(cells, queries, strict=True):
-            x, level = _as_the_network_sees(model, network, query)
+            x, level = as_the_network_sees(model, network, query)
             target = model.target(cell.conditions[PROMPT], query.target, role)
             states.append(x)
             times.extend([level.t] * len(x))
@@ -331,175 +293,6 @@ class Engine:
                 self._conditions.popitem(last=False)
         self._conditions.move_to_end(key)
         return self._conditions[key]
-
-
-def turns(
-    cells: Sequence[Cell],
-    cancelled: Callable[[], bool] = lambda: False,
-    clock: Callable[[], float] = time.perf_counter,
-    alone: bool = False,
-) -> Generator[tuple[int, Cell] | Pending, None, None]:
-    """Run cells to their end; yields (index, cell) for a cell that ended, or that has a new preview to show.
-
-    In between it yields what is `Pending`, and of that, it is for the caller to have some answered.
-
-    Previews come for all cells at once, so seldom that they, and what the caller does with them, take
-    `PREVIEW_SHARE` of the time. Cancelling, or closing this generator, takes effect within one tick.
-    """
-    shown: set[int] = set()
-    seen: dict[int, torch.Tensor] = {}
-    next_preview = clock()
-    try:
-        while True:
-            if cancelled():
-                for cell in cells:
-                    if cell.unfinished:
-                        cell.cancel()
-            for i, cell in enumerate(cells):
-                if not cell.unfinished and i not in shown:
-                    shown.add(i)
-                    yield i, cell
-            unfinished = [cell for cell in cells if cell.unfinished]
-            if not unfinished:
-                return
-            yield Pending(unfinished, alone)
-            started = clock()
-            if started >= next_preview:
-                for i, cell in enumerate(cells):
-                    if cell.running and cell.preview is not None and cell.preview is not seen.get(i):
-                        seen[i] = cell.preview
-                        yield i, cell
-                spent = clock() - started
-                next_preview = clock() + max(0.1, spent / PREVIEW_SHARE)
-    finally:
-        for cell in cells:
-            if cell.unfinished:
-                cell.cancel()
-
-
-def answered(engine: Engine, work: Generator[Pending | Y, None, R]) -> Generator[Y, None, R]:
-    """A work with all that it waits for answered by an engine that nobody shares; ends with its result."""
-    with closing(work):
-        while True:
-            try:
-                turn = next(work)
-            except StopIteration as stop:
-                result: R = stop.value
-                return result
-            if isinstance(turn, Pending):
-                engine.tick(turn.cells)
-            else:
-                yield turn
-
-
-def drive(
-    engine: Engine,
-    cells: Sequence[Cell],
-    cancelled: Callable[[], bool] = lambda: False,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Generator[tuple[int, Cell], None, None]:
-    """`turns` on an engine that nobody shares: yields (index, cell) for cells that ended or have a preview."""
-    yield from answered(engine, turns(cells, cancelled, clock))
-
-
-def class_gradient(
-    network: Classifier, x: torch.Tensor, t: torch.Tensor, targets: torch.Tensor
-) -> torch.Tensor:
-    """∇_x log p(target | x) of every row, (rows, *shape): the gradient of the sum over the rows.
-
-    Args:
-        network: its logits go through the softmax in the precision of x.
-        x: states, (rows, *shape).
-        t: the network's name for the level of each row, (rows,).
-        targets: index into `network.classes` for each row, (rows,).
-
-    Raises:
-        ValueError: the logits are not of shape (rows, K).
-
-    References:
-        Dhariwal & Nichol 2021, arXiv:2105.05233.
-    """
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        logits = network(x, t)
-        expected = (len(x), len(network.classes))
-        if logits.shape != expected:
-            raise ValueError(f"the classifier answered {tuple(logits.shape)}, expected logits {expected}")
-        log_p = logits.to(x.dtype).log_softmax(1)
-        return torch.autograd.grad(log_p.gather(1, targets[:, None]).sum(), x)[0]
-
-
-def network_level(model: Model, network: Network | Classifier | ControlNetwork, level: Level) -> Level:
-    """The same log-SNR in the scaling and time of the network's own schedule.
-
-    Raises:
-        ValueError: the level is one that the network cannot be asked about.
-    """
-    if level.t is None:
-        raise ValueError("the clean level has no noise: there is nothing to ask a network there")
-    if network.schedule is model.schedule:
-        return level
-    return network.schedule.level_at(level.log_snr)
-
-
-def _prediction(
-    model: Model, network: Network, query: Query, outputs: Sequence[torch.Tensor], weights: Sequence[float]
-) -> Prediction | Endpoint:
-    """Guide, project, derive eps again, in this order; a consistency network's answer is projected only."""
-    output = outputs[0] if weights == [1.0] else _weighted(outputs, weights)
-    x, level = _as_the_network_sees(model, network, query)
-    x0 = to_x0(network.prediction, output, x, level)
-    if model.is_consistency(query.role):
-        return Endpoint(query.x, query.level, model.project(x0, query.threshold))
-    unguided = _projected(model, query, x0)
-    if not isinstance(query.guidance, torch.Tensor):
-        return unguided
-    shift = query.level.sigma**2 / query.level.alpha
-    guided = _projected(model, query, x0 + shift * query.guidance)
-    return replace(guided, guidance=query.guidance, unguided=unguided)
-
-
-def _projected(model: Model, query: Query, x0: torch.Tensor) -> Prediction:
-    x0 = model.project(x0, query.threshold)
-    return Prediction(query.x, query.level, x0, to_eps(x0, query.x, query.level))
-
-
-def _refuse_guided_endpoint(model: Model, query: Query) -> None:
-    """Raises ValueError where a consistency network is asked for what only a mean of x0 can give."""
-    single = [weight for weight in query.terms.values() if weight != 0] == [1.0]
-    if model.is_consistency(query.role) and (not single or isinstance(query.guidance, torch.Tensor)):
-        raise ValueError(
-            f"{query.role} says where the ODE ends, not the mean of x0, and cannot be guided: ask it about one "
-            "condition, with weight 1 and no guidance"
-        )
-
-
-def _as_the_network_sees(
-    model: Model, network: Network | Classifier | ControlNetwork, query: Query | ClassQuery
-) -> tuple[torch.Tensor, Level]:
-    """The query's state and level in the scaling and time of the network's own schedule."""
-    level = network_level(model, network, query.level)
-    if level.alpha == query.level.alpha:
-        return query.x, level
-    return query.x * (level.alpha / query.level.alpha), level
-
-
-def _weighted(outputs: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
-    total = outputs[0] * weights[0]
-    for output, weight in zip(outputs[1:], weights[1:], strict=True):
-        total = total + output * weight
-    return total
-
-
-def _place_of_prompt(query: Query) -> int:
-    """Which of the terms that have weight is the prompt; the first if none is."""
-    names = [name for name, weight in query.terms.items() if weight != 0]
-    return names.index(PROMPT) if PROMPT in names else 0
-
-
-def _with_share(prediction: Prediction, share: torch.Tensor) -> Prediction:
-    unguided = prediction.unguided and replace(prediction.unguided, variance_share=share)
-    return replace(prediction, variance_share=share, unguided=unguided)
 
 
 def _query(cell: Cell) -> Query:

@@ -15,7 +15,8 @@ import pluggy
 
 from zoo import hookspecs
 from zoo.discovery import PluginError
-from zoo.hookspecs import HOOKS, NAME, PROJECT, Spec
+from zoo.hookspecs import HOOKS, PROJECT, Spec
+from zoo.method import NAME
 
 
 def plugin_manager() -> pluggy.PluginManager:

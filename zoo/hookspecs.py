@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 import pluggy
 from pydantic import BaseModel, ConfigDict
 
+from zoo.method import FULL_NAME
+
 PROJECT = "sampler_zoo"
 API_VERSION = 1
 
@@ -24,10 +26,6 @@ HEAVY = ("torch", "torchvision", "diffusers", "transformers", "gradio", "cv2", "
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-# A method is written in one line, `ddim steps=20 | cfg scale=3`: a name holds no space, "=" or "|", and the
-# slash is kept for plugin/name.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-_FULL_NAME = re.compile(rf"({NAME.pattern}/)?{NAME.pattern}")
 _ADDRESS = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 
 
@@ -79,7 +77,7 @@ class Spec:
             value = getattr(self, field)
             if not isinstance(value, str):
                 raise TypeError(f"{field} of {self._label} must be a string, got {value!r}")
-        if not _FULL_NAME.fullmatch(self.name):
+        if not FULL_NAME.fullmatch(self.name):
             raise ValueError(f"{self._label}: a name is letters and digits, with _ . + - after the first")
         if isinstance(self.implementation, str):
             if not _ADDRESS.fullmatch(self.implementation):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from zoo.sampler import Noise, Sampler
-from zoo.schedule import Level, Levels, Schedule
+from zoo.schedule import SIGMA_MAX, SIGMA_MIN, Level, Levels, Schedule
 
 if TYPE_CHECKING:
     import torch
@@ -40,10 +40,10 @@ class KarrasSampler(Sampler):
         )
         rho: float = Field(7.0, ge=1, le=20, title="ρ", description="the larger, the denser near the data")
         sigma_max: float = Field(
-            80.0, gt=0, title="Greatest sigma", description="of sigma/alpha, where the model has it"
+            SIGMA_MAX, gt=0, title="Greatest sigma", description="of sigma/alpha, where the model has it"
         )
         sigma_min: float = Field(
-            0.002, gt=0, title="Least sigma", description="of sigma/alpha, where the model has it"
+            SIGMA_MIN, gt=0, title="Least sigma", description="of sigma/alpha, where the model has it"
         )
 
     params: Params

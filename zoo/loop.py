@@ -20,7 +20,8 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from zoo.cell import Cell
-from zoo.engine import Engine, Pending
+from zoo.driving import Pending
+from zoo.engine import Engine
 from zoo.sharing import Share, Shares
 from zoo.watchdog import GIVE_UP_SECONDS, Left, Stuck, Watch, Work, explanation
 

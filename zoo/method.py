@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_LENGTH = 2000
-_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?\Z")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+"""What a contribution or a plugin may be called: no space, "=" or "|", and the slash is kept for plugin/name."""
+
+FULL_NAME = re.compile(rf"({NAME.pattern}/)?{NAME.pattern}")
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,12 @@ def _parse_part(tokens: list[str], line: str) -> Part:
     if not tokens:
         raise ValueError(f"in the method {line!r}: a name is missing; {expected}")
     name, *settings = tokens
-    if not _NAME.match(name):
+    if not FULL_NAME.fullmatch(name):
         raise ValueError(f"in the method {line!r}: {name!r} is not a name; {expected}")
     params: dict[str, str] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
-        if not equals or not _KEY.match(key):
+        if not equals or not _KEY.fullmatch(key):
             raise ValueError(f"in the method {line!r}: {setting!r} is not key=value; {expected}")
         if key in params:
             raise ValueError(f"in the method {line!r}: {name} has {key} twice")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from zoo.annotator import Annotator
+from zoo.built import Built
 from zoo.conditioner import Conditioner
 from zoo.hooks import told
 from zoo.hookspecs import Spec
@@ -203,37 +202,31 @@ def load_model(name: str, registry: Registry) -> Model:
     """A registered model, folder:PATH or hub:OWNER/NAME[@REVISION]; built once.
 
     Raises:
-        ValueError: no such model, or it cannot be loaded.
+        ValueError: no such model, or it cannot be loaded; a hub that cannot be reached is asked again after a minute.
     """
     if name.startswith("folder:"):
         path = Path(name.removeprefix("folder:"))
         files = [file for pattern in _MODEL_FILES for file in path.glob(pattern)]
         state = tuple(sorted((str(file), file.stat().st_mtime_ns) for file in files))
-        with _building:
-            return _folder_model(path, state)
+        return _folder_model(path, state)
     if name.startswith("hub:"):
-        with _building:
-            return _hub_model(name)
+        return _hub_model(name)
     try:
-        with _building:
-            return _registered_model(registry.model(name))
+        spec = registry.model(name)
     except UnknownName as error:
         raise ValueError(str(error)) from None
+    return _registered_model(spec)
 
 
 _MODEL_FILES = tuple(f"{below}*.{kind}" for below in ("", "*/", "*/*/") for kind in ("json", "safetensors"))
-_building = threading.Lock()
-"""Models are built once, also when two threads ask."""
 
 
-@functools.cache
-def _registered_model(spec: Spec) -> Model:
+def _build_registered(spec: Spec) -> Model:
     model: Model = spec.load()()
     return model
 
 
-@functools.lru_cache(maxsize=8)
-def _folder_model(path: Path, state: tuple[tuple[str, int], ...]) -> Model:
+def _build_folder(path: Path, state: tuple[tuple[str, int], ...]) -> Model:
     """`state` is its files and when they were last written, so that a folder trained on is loaded again."""
     from zoo.models.elsewhere import open_model
 
@@ -243,14 +236,18 @@ def _folder_model(path: Path, state: tuple[tuple[str, int], ...]) -> Model:
         raise ValueError(f"{path} is not a model that can be read: {error}") from None
 
 
-@functools.lru_cache(maxsize=8)
-def _hub_model(name: str) -> Model:
+def _build_hub(name: str) -> Model:
     from zoo.models.elsewhere import open_model
 
     try:
         return open_model(name)
     except (OSError, LookupError, TypeError) as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(str(error)) from error
+
+
+_registered_model = Built(_build_registered)
+_folder_model = Built(_build_folder, most=8)
+_hub_model = Built(_build_hub, most=8)
 
 
 def _build(spec: Spec, part: Part) -> Any:

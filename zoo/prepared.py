@@ -11,7 +11,8 @@ import torch
 
 from zoo.cell import Cell, Limits
 from zoo.comparison import CellResult, Comparison, ComparisonResult, Event
-from zoo.engine import Engine, Pending, turns
+from zoo.driving import Pending, turns
+from zoo.engine import Engine
 from zoo.frames import Frames
 from zoo.method import Part
 from zoo.metric import Metric, NoScore
@@ -128,7 +129,7 @@ def _event(index: int, cell: Cell, model: Model, method: str) -> Event:
             images = preview = cell.pictures()
         elif cell.preview is not None:
             preview = model.pictures(cell.preview)
-    except Exception as error:  # a plugin's model that cannot draw fails this cell, not the comparison
+    except (Exception, SystemExit) as error:  # a model that cannot draw fails this cell, not the comparison
         cell.fail(error)
     status = cell.status
     result = CellResult(

@@ -20,6 +20,10 @@ import numpy.typing as npt
 Spacing = Literal["trailing", "leading", "linspace", "quadratic", "karras"]
 SPACINGS: tuple[str, ...] = get_args(Spacing)
 
+SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
+"""The range of sigma/alpha of Karras et al. 2022. A chain may reach further, where steps would be lost: the cosine
+schedule begins at 20,000, so that of ten levels spread over all of it, six lie above 80."""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -103,7 +107,7 @@ class Schedule(ABC):
         return self.level_at(-2 * math.log(min(max(sigma, low), high)))
 
     def karras_levels(
-        self, steps: int, sigma_min: float = 0.0, sigma_max: float = math.inf, rho: float = 7.0
+        self, steps: int, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX, rho: float = 7.0
     ) -> Levels:
         """`steps` levels evenly in (sigma/alpha)^(1/ρ), then the clean one (Karras et al. 2022, arXiv:2206.00364).
 
@@ -211,7 +215,7 @@ class DiscreteSchedule(Schedule):
         return _variance_preserving(log_snr, t)
 
     def level_at(self, log_snr: float) -> Level:
-        """The (fractional) t of a log-SNR within the chain; a little outside is the nearest end."""
+        """The (fractional) t of a log-SNR within the chain; outside it is the nearest end."""
         t = float(np.interp(-log_snr, -self._log_snr, np.arange(self.timesteps)))
         # Rounded, so that the log-SNR of a timestep finds it again whatever its last digit.
         return self.level(round(t, 9))
@@ -224,7 +228,8 @@ class DiscreteSchedule(Schedule):
         - linspace: evenly from T − 1 to 0, both included
         - quadratic: (T − 1)·(i/(N − 1))², dense near the data (Song et al. 2021, arXiv:2010.02502, whose
           code stops at 0.8 T; here every spacing but leading starts at T − 1)
-        - karras: sigma/alpha evenly in the ρ-th root, ρ = 7 (Karras et al. 2022, arXiv:2206.00364)
+        - karras: sigma/alpha evenly in the ρ-th root, ρ = 7, from 80 to 0.002 as far as the chain reaches, which
+          are also the levels of `KarrasSampler` (Karras et al. 2022, arXiv:2206.00364)
 
         One step with leading, linspace or quadratic starts at T − 1 too: their formulas would give t = 0, the
         cleanest level, which pure noise is not.
@@ -262,8 +267,8 @@ class KarrasSchedule(Schedule):
 
     def __init__(
         self,
-        sigma_min: float = 0.002,
-        sigma_max: float = 80.0,
+        sigma_min: float = SIGMA_MIN,
+        sigma_max: float = SIGMA_MAX,
         rho: float = 7.0,
         clean: Level | None = None,
     ) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo.cell import Cell, Limits
-from zoo.engine import Engine, Pending, turns
+from zoo.driving import Pending, turns
+from zoo.engine import Engine
 from zoo.method import Part
 from zoo.metric import Absent, Finished, Metric, NoScore, Score, shown_to
 from zoo.sampler import PROMPT

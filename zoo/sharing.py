@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from zoo.cell import Cell
-from zoo.engine import Pending
+from zoo.driving import Pending
 
 OVERHEAD = 1 / 32
 """What a pass costs beside its rows, as a part of the most rows: measured on a CPU, where a pass over one row takes as

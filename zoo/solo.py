@@ -64,7 +64,7 @@ def finish(engine: Engine | Loop, cell: Cell, dtype: str) -> torch.Tensor:
         RuntimeError: it failed.
     """
     from zoo.device import resolve_dtype
-    from zoo.engine import turns
+    from zoo.driving import turns
 
     if dtype != "auto":
         cell.dtype = resolve_dtype(dtype, engine.device)

@@ -117,7 +117,8 @@ def trace(
 
     from zoo.cell import Limits
     from zoo.device import resolve_device
-    from zoo.engine import Engine, turns
+    from zoo.driving import turns
+    from zoo.engine import Engine
 
     registry = registry or default_registry()
     planned = plan(comparison, registry, limits or Limits())

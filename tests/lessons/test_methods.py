@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from zoo.lessons.methods import lessons
 from zoo.registry import Registry
 
@@ -25,6 +27,7 @@ def test_every_built_in_method_says_what_it_costs_when_to_use_it_and_its_equatio
         assert all([lesson.summary, lesson.equation, lesson.cost, lesson.when, lesson.source]), lesson.names
         assert lesson.paper or "diffusers" in lesson.title
         assert lesson.equation.count("{") == lesson.equation.count("}")
+        assert not re.search(r"(?<![\w{])s(?!\w)", lesson.equation), "s is a level, and only an index"
 
 
 def test_schedulers_of_diffusers_share_one_lesson_and_others_have_their_own():

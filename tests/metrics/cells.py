@@ -8,7 +8,7 @@ import torch
 
 from tests.helpers import CPU, finish, make_cell, make_engine
 from zoo import Finished, NoScore, Score
-from zoo.engine import answered
+from zoo.driving import answered
 from zoo.method import Method, Part
 from zoo.metrics.exact import ExactError
 from zoo.metrics.solution import SolutionError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -153,3 +155,26 @@ def test_a_folder_that_is_no_model_says_what_is_missing(tmp_path):
 def test_another_role_is_refused(model):
     with pytest.raises(LookupError, match="tinyworld has no network 'oracle', only denoiser"):
         model.network("oracle", CPU, torch.float32)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+        {"trained_betas": [0.01 + i / 1000 for i in range(20)], "num_train_timesteps": 20},
+        {"set_alpha_to_one": False, "steps_offset": 1},
+    ],
+    ids=["another formula", "betas of its own", "an end of its own"],
+)
+def test_a_folders_schedule_is_its_schedulers(tmp_path, options):
+    from diffusers import DDIMScheduler
+
+    (tmp_path / "denoiser").mkdir()
+    shutil.copy(FOLDER / "denoiser/config.json", tmp_path / "denoiser")
+    theirs = DDIMScheduler.from_pretrained(FOLDER / "scheduler", **options)
+    theirs.save_pretrained(tmp_path / "scheduler")
+    schedule = TextToPixels(tmp_path, "m", "m").schedule
+    np.testing.assert_allclose(schedule.alphas_cumprod, theirs.alphas_cumprod.numpy(), rtol=1e-5, atol=2**-24)
+    end = schedule.clean.alpha**2
+    assert end == pytest.approx(float(theirs.final_alpha_cumprod))
+    assert schedule.steps_offset == theirs.config.steps_offset

@@ -177,6 +177,18 @@ def test_canny_is_theirs_and_opencvs_and_ours():
     assert drawn.any()
 
 
+def test_their_misspelt_blur_is_called_blur():
+    from controlnet_aux import LineartStandardDetector
+
+    seen = picture(512)
+    drawn = annotate(seen, "controlnet_aux/lineart_standard blur=2 intensity_threshold=3")
+    theirs = LineartStandardDetector()(
+        seen, guassian_sigma=2, intensity_threshold=3, detect_resolution=512, output_type="np"
+    )
+    np.testing.assert_array_equal(drawn, theirs)
+    assert (drawn != annotate(seen, "controlnet_aux/lineart_standard")).any()
+
+
 @pytest.mark.parametrize("size", [(480, 640), (1000, 300)])
 def test_what_a_detector_sees_is_what_it_would_make_of_the_picture(size):
     from controlnet_aux import CannyDetector

@@ -20,8 +20,8 @@ from tests.helpers import (
     rowwise,
     sample,
 )
+from zoo.answers import class_gradient
 from zoo.cell import Cell, Limits
-from zoo.engine import class_gradient
 from zoo.method import Method
 from zoo.models import gaussian, mixture
 from zoo.noise import unit_noise

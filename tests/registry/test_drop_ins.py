@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.registry.specimens import GOOD, drop_in, plugin, write
+from zoo.method import Method
 from zoo.registry import Registry
 
 
@@ -16,6 +17,13 @@ def test_a_good_drop_in_is_loaded_under_its_own_name(folder):
     assert registry.sampler("specimen/euler").name == "specimen/euler"
     assert registry.sampler("specimen/euler").load().__name__ == "Euler"
     assert info.import_seconds > 0
+
+
+def test_what_may_be_registered_may_stand_in_a_method(folder):
+    registry, info = drop_in(folder, GOOD.replace('"euler"', '"dpm++"'))
+    assert info.registers == {"samplers": ["specimen/dpm++"]}
+    method = Method.parse("specimen/dpm++ steps=3 | cfg scale=2")
+    assert registry.sampler(method.sampler.name).load().__name__ == "Euler"
 
 
 def test_the_folder_may_come_from_the_environment(folder, monkeypatch):

@@ -13,13 +13,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
 import zoo
 from tests.helpers import leaning_mixture
 from zoo.cli import main
 from zoo.consistency import Boundary
-from zoo.models.tinyworld import TextToPixels, UNet
+from zoo.models.saved import load_saved
+from zoo.models.tinyworld import TextToPixels
 from zoo.schedule import DiscreteSchedule
 from zoo.training import consistency
 from zoo.training.consistency import ConsistencyRecipe, Function, Objective, train
@@ -360,7 +362,7 @@ def test_other_scalings_are_read_back_as_they_were_trained(teacher, tmp_path):
     model = TextToPixels(folder, "m", "m")
     cpu = torch.device("cpu")
     network = model.network("consistency/tuning", cpu, torch.float32)
-    unet = UNet(folder / "consistency/tuning", model.schedule, "v", cpu, torch.float32).module
+    unet = load_saved(UNet2DConditionModel, folder / "consistency/tuning", torch.float32)
     function = Function(Chain(model.schedule), Boundary(0.5))
     x, j = torch.randn(2, *model.shape, generator=torch.Generator().manual_seed(0)), torch.tensor([1000, 400])
     text = model.condition("a red car", cpu)

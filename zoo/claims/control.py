@@ -16,7 +16,8 @@ from zoo.cell import Cell
 from zoo.claims.claims import Estimate, Measure
 from zoo.claims.points import Impossible, Points, keep
 from zoo.data.tinyworld import COLOURS, SCENES, Sample, TinyWorld, caption
-from zoo.engine import Engine, drive
+from zoo.driving import drive
+from zoo.engine import Engine
 from zoo.method import Method
 from zoo.model import Model
 from zoo.pictures import admit

@@ -9,7 +9,8 @@ import torch
 
 from zoo.cell import Cell, Limits
 from zoo.claims.claims import Estimate, Measure
-from zoo.engine import Engine, drive
+from zoo.driving import drive
+from zoo.engine import Engine
 from zoo.method import Method
 from zoo.models.exact import GaussianMixture
 from zoo.noise import start_noise

@@ -21,11 +21,13 @@ from safetensors.torch import save_file
 
 from zoo.cell import Cell, Limits, required_roles
 from zoo.data.tinyworld import Attributes, caption, draw_attributes, render
-from zoo.engine import Engine, drive
+from zoo.driving import drive
+from zoo.engine import Engine
 from zoo.method import Method
 from zoo.metrics import features as feature_network
 from zoo.metrics.features import HEADS, load_features
 from zoo.models.tinyworld import TextToPixels, weights_fingerprint
+from zoo.pixels import from_bytes
 from zoo.planning import impossible, resolve
 from zoo.registry import Registry
 from zoo.sampler import NEGATIVE, PROMPT
@@ -207,7 +209,7 @@ def _real(block: int, batch: int) -> torch.Tensor:
         for _ in range(REAL)
     ]
     images = np.stack([render(attributes, rng).image for attributes in asked])
-    pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pictures = from_bytes(images)
     features, _ = score(pictures, asked)
     return features.reshape(-1, REAL, features.shape[1])
 

@@ -215,7 +215,7 @@ SYMBOLS = (
         r"\hat x_0",
         "prediction.x0",
         "x0",
-        ("zoo.engine:_prediction", "x0 = to_x0"),
+        ("zoo.answers:reply", "x0 = to_x0"),
     ),
     Symbol(
         r"\tilde\beta_t,\ \sigma_t^2",

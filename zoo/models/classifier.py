@@ -93,5 +93,5 @@ class FolderClassifier:
 
     def __call__(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.module(x.to(self.dtype, memory_format=torch.channels_last), t)
-        counted = [min(1.0, self.schedule.level(float(one)).alpha / FAINT) for one in t]
+        counted = [min(1.0, self.schedule.level(time).alpha / FAINT) for time in t.tolist()]
         return logits * torch.tensor(counted, dtype=logits.dtype, device=logits.device).view(-1, 1)

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from zoo.models.saved import load_saved
 from zoo.schedule import Schedule
 
 
 class ControlNet:
-    """diffusers' `ControlNetModel` in a folder, as a `zoo.model.ControlNetwork`.
+    """diffusers' `ControlNetModel` as a `zoo.model.ControlNetwork`.
 
     With F a block of the U-Net and F_c its trained copy, a block's output becomes F(x) + Z2(F_c(x + Z1(c))), where the
     convolutions Z1 and Z2 begin as zero. What is returned is Z2(F_c(x + Z1(c))) of every block that has one.
+
+    Args:
+        module: the network, on its device, its weights in `dtype` and channels last.
+        schedule: the one that it was trained on.
+        dtype: of its weights.
 
     References:
         Zhang, Rao, Agrawala 2023, arXiv:2302.05543, equation 2.
     """
 
-    def __init__(self, folder: Path, schedule: Schedule, device: torch.device, dtype: torch.dtype) -> None:
-        from diffusers import ControlNetModel
-
-        self.schedule, self.dtype = schedule, dtype
-        module = load_saved(ControlNetModel, folder, dtype)
-        self.module = module.to(device, memory_format=torch.channels_last)
+    def __init__(self, module: Any, schedule: Schedule, dtype: torch.dtype) -> None:
+        self.module, self.schedule, self.dtype = module, schedule, dtype
 
     def __call__(
         self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[torch.Tensor], maps: torch.Tensor

@@ -220,7 +220,8 @@ class ExactStudent:
 
         x0 = (z_s − (sigma_s/sigma_t)·z) / (alpha_s − (sigma_s/sigma_t)·alpha_t)
 
-    (Salimans & Ho 2022, arXiv:2202.00512). It is exact for one class, whose ODE has a closed form.
+    (Salimans & Ho 2022, arXiv:2202.00512). It is exact for one class, whose ODE has a closed form. Where the cleanest
+    timestep is the clean level itself, that step goes nowhere, and x0 is the model's own: the limit of smaller steps.
     """
 
     prediction = "x0"
@@ -238,6 +239,8 @@ class ExactStudent:
             known = ", ".join(f"{own:g}" for own in self._next if own is not None)
             raise ValueError(f"the student of {self.steps} steps knows the levels t = {known}, not {time:g}")
         t, s = self._next[time]
+        if math.isclose(t.log_snr, s.log_snr):
+            return self.model.x0(x, t, known_class)
         ratio = s.sigma / t.sigma
         z = self.model.solve(x, t, s, known_class)
         return (z - ratio * x) / (s.alpha - ratio * t.alpha)

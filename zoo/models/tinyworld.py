@@ -16,13 +16,15 @@ import torch
 from zoo.consistency import Boundary, Scaled
 from zoo.data.tinyworld import VOCABULARY, draw_pictures, named
 from zoo.model import ControlFacts, Model
+from zoo.models.control import ControlNet
 from zoo.models.saved import load_saved
 from zoo.models.text import encode, saved_vocabulary, unknown_words, vocabulary
+from zoo.models.unet import UNet
+from zoo.pixels import from_bytes
 from zoo.schedule import DiscreteSchedule, Schedule
 
 if TYPE_CHECKING:
     from zoo.models.classifier import FolderClassifier
-    from zoo.models.control import ControlNet
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 ROLES = ("denoiser", "classifier", "distilled/*", "consistency/*", "control/*")
@@ -66,7 +68,7 @@ class TextToPixels(Model):
         unet = self._config("denoiser/config.json")
         scheduler = self._config("scheduler/scheduler_config.json")
         self.shape = (unet["in_channels"], unet["sample_size"], unet["sample_size"])
-        self.schedule: Schedule = _schedule(scheduler)
+        self.schedule: Schedule = _schedule(scheduler, name)
         self.roles = tuple(role for pattern in ROLES for role in _found(self.folder, pattern))
         kind = {"v_prediction": "v", "epsilon": "eps", "sample": "x0"}[scheduler["prediction_type"]]
         self._boundaries = {role: self._boundary(role) for role in self.roles if self.is_consistency(role)}
@@ -146,7 +148,7 @@ class TextToPixels(Model):
         if self.data_set() != "tinyworld":
             return super().data(text, n, seed)
         images = draw_pictures(n, seed, self.shape[-1], **named(text))
-        return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return from_bytes(images)
 
     def fingerprint(self) -> str:
         """SHA-256 over the weight files, first 16 digits."""
@@ -203,11 +205,14 @@ class TextToPixels(Model):
             from zoo.models.classifier import FolderClassifier
 
             return FolderClassifier(self.folder / role, self.schedule, device, dtype)
-        if role.startswith("control/"):
-            from zoo.models.control import ControlNet
+        from diffusers import ControlNetModel, UNet2DConditionModel
 
-            return ControlNet(self.folder / role, self.schedule, device, dtype)
-        unet = UNet(self.folder / role, self.schedule, self._kinds[role], device, dtype)
+        controls = role.startswith("control/")
+        module = load_saved(ControlNetModel if controls else UNet2DConditionModel, self.folder / role, dtype)
+        module = module.to(device, memory_format=torch.channels_last)
+        if controls:
+            return ControlNet(module, self.schedule, dtype)
+        unet = UNet(module, self.schedule, self._kinds[role], dtype)
         boundary = self._boundaries.get(role)
         if boundary is None or boundary.is_v:
             return unet
@@ -224,44 +229,6 @@ class TextToPixels(Model):
                 text_encoder = load_saved(CLIPTextModel, self.folder / "text_encoder", torch.float32)
                 self._text = tokenizer, text_encoder
             return self._text
-
-
-class UNet:
-    """diffusers' `UNet2DConditionModel` as a network."""
-
-    def __init__(
-        self,
-        folder: Path,
-        schedule: Schedule,
-        prediction: str,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        from diffusers import UNet2DConditionModel
-
-        self.schedule, self.prediction, self.dtype = schedule, prediction, dtype
-        module = load_saved(UNet2DConditionModel, folder, dtype)
-        self.module = module.to(device, memory_format=torch.channels_last)
-
-    def __call__(
-        self,
-        x: torch.Tensor,
-        t: torch.Tensor,
-        conditions: Sequence[torch.Tensor],
-        residuals: Sequence[torch.Tensor] = (),
-    ) -> torch.Tensor:
-        rows = x.to(self.dtype, memory_format=torch.channels_last)
-        text = torch.stack(list(conditions)).to(self.dtype)
-        added = [r.to(self.dtype, memory_format=torch.channels_last) for r in residuals]
-        output: torch.Tensor = self.module(
-            rows,
-            t,
-            encoder_hidden_states=text,
-            down_block_additional_residuals=tuple(added[:-1]) if added else None,
-            mid_block_additional_residual=added[-1] if added else None,
-            return_dict=False,
-        )[0]
-        return output
 
 
 def weights_fingerprint(folder: Path, parts: Sequence[str]) -> str:
@@ -293,16 +260,20 @@ def _found(folder: Path, pattern: str) -> list[str]:
     return sorted(parts, key=lambda part: (len(part), part))
 
 
-def _schedule(config: dict[str, Any]) -> DiscreteSchedule:
-    timesteps = config["num_train_timesteps"]
-    name = config["beta_schedule"]
-    if name == "squaredcos_cap_v2":
-        return DiscreteSchedule.cosine(timesteps)
-    if name == "linear":
-        return DiscreteSchedule.linear(timesteps, config["beta_start"], config["beta_end"])
-    if name == "scaled_linear":
-        return DiscreteSchedule.scaled_linear(timesteps, config["beta_start"], config["beta_end"])
-    raise ValueError(f"unknown beta_schedule {name!r} in scheduler_config.json")
+def _schedule(config: dict[str, Any], name: str) -> DiscreteSchedule:
+    """In double precision where β is one of the formulas; whatever else, as diffusers reads it, in single."""
+    timesteps, betas = config["num_train_timesteps"], config["beta_schedule"]
+    ends_clean = config.get("set_alpha_to_one", True) and not config.get("steps_offset")
+    if ends_clean and config.get("trained_betas") is None and not config.get("rescale_betas_zero_snr"):
+        if betas == "squaredcos_cap_v2":
+            return DiscreteSchedule.cosine(timesteps)
+        if betas == "linear":
+            return DiscreteSchedule.linear(timesteps, config["beta_start"], config["beta_end"])
+        if betas == "scaled_linear":
+            return DiscreteSchedule.scaled_linear(timesteps, config["beta_start"], config["beta_end"])
+    from zoo.models.elsewhere.parts import Training
+
+    return Training.of(config, name).schedule
 
 
 def _words(tokenizer: Any, text: str) -> list[str]:

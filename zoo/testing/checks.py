@@ -63,9 +63,8 @@ class Check:
     def __call__(self) -> None:
         from zoo.testing.worlds import usual_settings
 
-        with (
-            usual_settings()
-        ):  # a subject that leaves inference mode on, say, must not disturb the checks after it
+        # A subject that leaves inference mode on, say, must not disturb the checks after it.
+        with usual_settings():
             problem = self._problem()
         if problem is not None:
             raise problem

@@ -21,14 +21,13 @@ from zoo.metrics.intervals import wilson
 from zoo.models.classifier import NoisyClassifier
 from zoo.models.tinyworld import WEIGHTS, TextToPixels
 from zoo.schedule import DiscreteSchedule
-from zoo.training.data import loader
+from zoo.training.data import HELD_OUT, loader
 from zoo.training.denoiser import draw
 from zoo.training.features import LabelledBatches
 from zoo.training.loop import fit
 from zoo.training.recipe import Recipe, keyed_generator
 
 _NAMES = (KINDS, COLOURS, SCENES)
-_HELD_OUT = 1_000_003  # from the seed of the training world to that of the unseen one
 
 
 class ClassifierRecipe(Recipe):
@@ -132,7 +131,7 @@ def evaluate(
     network: NoisyClassifier, recipe: ClassifierRecipe, schedule: DiscreteSchedule, count: int
 ) -> dict[int, int]:
     """How many of `count` pictures of a world that training never sees are told right, by timestep."""
-    seed, last = recipe.seed + _HELD_OUT, schedule.timesteps - 1
+    seed, last = recipe.seed + HELD_OUT, schedule.timesteps - 1
     x0, labels = LabelledBatches(TinyWorld(seed, recipe.size), _NAMES, count, range(1), 0, 1)[0]
     noise = torch.randn(x0.shape, generator=keyed_generator(seed))
     hits = {}

@@ -29,13 +29,11 @@ from zoo.models.tinyworld import CONTROL_CARD, WEIGHTS, TextToPixels
 from zoo.planning import make_annotator
 from zoo.registry import default_registry
 from zoo.schedule import DiscreteSchedule
-from zoo.training.data import CaptionedPictures, loader, open_pictures, save_sheet
+from zoo.training.data import HELD_OUT, CaptionedPictures, loader, open_pictures, save_sheet
 from zoo.training.denoiser import draw
 from zoo.training.loop import fit
 from zoo.training.recipe import Recipe, keyed_generator
 from zoo.training.teacher import check_captions
-
-_HELD_OUT = 1_000_003  # from the seed of the training pictures to that of the sample sheets'
 
 
 class ControlNetRecipe(Recipe):
@@ -262,7 +260,7 @@ def _draw_samples(recipe: ControlNetRecipe, step: int, network: Any, frozen: _Fr
     """Eight maps; DDIM 20 of their captions from the same noise, first without them, then with them."""
     from diffusers import DDIMScheduler
 
-    source = open_mapped(recipe, recipe.seed + _HELD_OUT)
+    source = open_mapped(recipe, recipe.seed + HELD_OUT)
     _, captions, pixels = source.batch(range(8))
     maps = _channels_first(pixels).to(frozen.device)
     scheduler = DDIMScheduler.from_pretrained(frozen.folder / "scheduler", timestep_spacing="trailing")

@@ -13,8 +13,12 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
 from zoo.data import tinyworld
+from zoo.pixels import from_bytes
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+HELD_OUT = 1_000_003
+"""From the seed of the pictures that a network is trained on to that of pictures it has not seen."""
 
 
 class CaptionedPictures(Protocol):
@@ -92,7 +96,7 @@ class Batches(Dataset):  # type: ignore[type-arg]
     def __getitem__(self, item: int) -> tuple[torch.Tensor, list[str]]:
         first = (self.steps[item] * self.world + self.rank) * self.batch_size
         images, captions = self.pictures.batch(range(first, first + self.batch_size))
-        return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1, captions
+        return from_bytes(images), captions
 
 
 def loader(batches: Dataset, workers: int) -> DataLoader:  # type: ignore[type-arg]

@@ -22,15 +22,14 @@ from tqdm import tqdm
 from zoo.data.tinyworld import TinyWorld
 from zoo.metrics.features import HEADS, FeatureNetwork, FeatureOutput
 from zoo.metrics.intervals import wilson
-from zoo.training.data import loader
+from zoo.pixels import from_bytes
+from zoo.training.data import HELD_OUT, loader
 from zoo.training.loop import fit
 from zoo.training.recipe import Recipe, keyed_generator
 
 SHIFT = 2  # pixels at 32 x 32; the strongest of each degradation
 BRIGHTNESS = 0.1
 NOISE = 0.05
-
-_HELD_OUT = 1_000_003  # from the seed of the training world to that of the unseen one
 
 
 class FeaturesRecipe(Recipe):
@@ -114,7 +113,7 @@ class LabelledBatches(Dataset):  # type: ignore[type-arg]
             [choices.index(getattr(a, head)) for head, choices in zip(HEADS, self.names, strict=True)]
             for a in attributes
         ]
-        return _pixels(images), torch.tensor(labels)
+        return from_bytes(images), torch.tensor(labels)
 
 
 def degrade(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -168,13 +167,13 @@ def evaluate(
     network: FeatureNetwork, recipe: FeaturesRecipe, count: int, degraded: bool = False
 ) -> dict[str, list[tuple[str, str]]]:
     """(truth, answer) of `count` pictures of a world that training never sees, by head."""
-    world = TinyWorld(recipe.seed + _HELD_OUT, recipe.size)
+    world = TinyWorld(recipe.seed + HELD_OUT, recipe.size)
     answers: dict[str, list[tuple[str, str]]] = {head: [] for head in HEADS}
     for first in range(0, count, 100):
         images, _, attributes = world.batch(range(first, min(first + 100, count)))
-        x = _pixels(images)
+        x = from_bytes(images)
         if degraded:
-            x = degrade(x, keyed_generator(recipe.seed + _HELD_OUT, first))
+            x = degrade(x, keyed_generator(recipe.seed + HELD_OUT, first))
         said = network.classify(x.to(network.device))
         for head in HEADS:
             answers[head] += [(getattr(a, head), s[head]) for a, s in zip(attributes, said, strict=True)]
@@ -184,10 +183,6 @@ def evaluate(
 def _loss(output: FeatureOutput, labels: torch.Tensor) -> torch.Tensor:
     loss = [F.cross_entropy(getattr(output, head).float(), labels[:, i]) for i, head in enumerate(HEADS)]
     return torch.stack(loss).sum()
-
-
-def _pixels(images: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _describe(pairs: list[tuple[str, str]]) -> str:

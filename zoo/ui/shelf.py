@@ -291,12 +291,8 @@ def _result(folder: Path, index: int, comparison: Comparison, about: dict[str, A
             shown = [folder / "cells" / f"{index:02d}" / f"{seed}.png" for seed in comparison.seeds]
             images = torch.stack([_pixels(file) for file in shown])
         maps = {file.stem.removeprefix("map-"): (_pixels(file) + 1) / 2 for file in files}
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        RuntimeError,
-    ):  # pictures that are missing, damaged or of other sizes
+    except (OSError, SyntaxError, ValueError, RuntimeError):
+        # Pictures are missing, damaged or of other sizes.
         log.warning("cell %d of %s cannot be read", index, folder, exc_info=True)
         status, images = "cancelled", None
     return CellResult(

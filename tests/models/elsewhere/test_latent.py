@@ -270,11 +270,11 @@ def test_a_safety_checker_is_kept_where_others_look_on(threshold, tmp_path, monk
     monkeypatch.setenv("SPACE_ID", "owner/space")
     from zoo import planning
 
-    planning._folder_model.cache_clear()
+    planning._folder_model.clear()
     (shown,) = run(name, "ddim steps=2")
     black = threshold < 0
     assert (shown.images == -1).all() == black
     assert torch.equal(shown.images, own.images) != black
     model = planning.load_model(name, None)
     assert model.pictures(shown.samples).abs().max() == 0, "nothing is shown before it was looked at"
-    planning._folder_model.cache_clear()
+    planning._folder_model.clear()

@@ -6,42 +6,11 @@ Zhang, Rao, Agrawala 2023, "Adding Conditional Control to Text-to-Image Diffusio
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-import torch
-
 from zoo.models.elsewhere.parts import CONFIG, Weights, inside
 from zoo.models.elsewhere.source import Source
-from zoo.schedule import Schedule
-
-
-class ControlNetwork:
-    """diffusers' `ControlNetModel`: what it adds to each block of the U-Net that it was copied from."""
-
-    def __init__(self, module: Any, schedule: Schedule, dtype: torch.dtype) -> None:
-        self.module, self.schedule, self.dtype = module, schedule, dtype
-
-    def __call__(
-        self, x: torch.Tensor, t: torch.Tensor, conditions: Sequence[torch.Tensor], maps: torch.Tensor
-    ) -> list[torch.Tensor]:
-        """The residuals, (rows, …) each.
-
-        Args:
-            x: latents, (rows, C, h, w).
-            t: timesteps, (rows,).
-            conditions: embeddings of the prompts, one a row.
-            maps: control maps at the size of the pictures, (rows, 3, H, W) within [0, 1].
-        """
-        down, mid = self.module(
-            x.to(self.dtype, memory_format=torch.channels_last),
-            t,
-            encoder_hidden_states=torch.stack(list(conditions)).to(self.dtype),
-            controlnet_cond=maps.to(self.dtype, memory_format=torch.channels_last),
-            return_dict=False,
-        )
-        return [*down, mid]
 
 
 def own_controls(source: Source, index: dict[str, Any]) -> dict[str, Weights]:

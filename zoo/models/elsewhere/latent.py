@@ -6,20 +6,21 @@ Rombach et al. 2022, "High-Resolution Image Synthesis with Latent Diffusion Mode
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from zoo.hub import hosted
 from zoo.model import ControlFacts
+from zoo.models.control import ControlNet
 from zoo.models.elsewhere.base import ModelFromElsewhere
-from zoo.models.elsewhere.control import ControlNetwork, own_controls
+from zoo.models.elsewhere.control import own_controls
 from zoo.models.elsewhere.decoder import LatentDecoder, LinearPreview, enlargement
 from zoo.models.elsewhere.parts import CONFIG, TRANSFORMERS, Training, Weights, square, variant_of
 from zoo.models.elsewhere.safety import SafetyChecker
 from zoo.models.elsewhere.source import Source
 from zoo.models.elsewhere.text import TextEncoder
+from zoo.models.unet import UNet
 from zoo.schedule import Schedule
 
 
@@ -156,35 +157,5 @@ class StableDiffusion(LatentModel):
         cls = ControlNetModel if controls else UNet2DConditionModel
         module = weights.diffusers(cls, dtype).to(device, memory_format=torch.channels_last)
         if controls:
-            return ControlNetwork(module, self.schedule, dtype)
-        return TextNetwork(module, self.schedule, self.training.prediction, dtype)
-
-
-class TextNetwork:
-    """diffusers' `UNet2DConditionModel` as a network; its conditions are embeddings of texts.
-
-    It may be given what ControlNets add, as they gave it.
-    """
-
-    def __init__(self, module: Any, schedule: Schedule, prediction: str, dtype: torch.dtype) -> None:
-        self.module, self.dtype = module, dtype
-        self.schedule, self.prediction = schedule, prediction
-
-    def __call__(
-        self,
-        x: torch.Tensor,
-        t: torch.Tensor,
-        conditions: Sequence[torch.Tensor],
-        residuals: Sequence[torch.Tensor] = (),
-    ) -> torch.Tensor:
-        added: list[Any] = [residual.to(self.dtype) for residual in residuals]
-        down, mid = (tuple(added[:-1]), added[-1]) if added else (None, None)
-        output: torch.Tensor = self.module(
-            x.to(self.dtype, memory_format=torch.channels_last),
-            t,
-            encoder_hidden_states=torch.stack(list(conditions)).to(self.dtype),
-            down_block_additional_residuals=down,
-            mid_block_additional_residual=mid,
-            return_dict=False,
-        )[0]
-        return output
+            return ControlNet(module, self.schedule, dtype)
+        return UNet(module, self.schedule, self.training.prediction, dtype)

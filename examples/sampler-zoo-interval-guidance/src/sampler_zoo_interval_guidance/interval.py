@@ -24,6 +24,15 @@ class IntervalGuidance(Conditioner):
 
     params: Params
 
+    def needs_mean(self):
+        return self.params.scale != 1
+
+    def check(self, model, conditions):
+        if self.params.low >= self.params.high:
+            raise ValueError(
+                f"from low={self.params.low:g} to high={self.params.high:g} there is nothing: low must be below high"
+            )
+
     def guide(self, query):
         sigma = query.level.sigma / query.level.alpha
         if self.params.low < sigma <= self.params.high:
