@@ -342,7 +342,9 @@ def test_a_preset_draws_the_picture_that_it_needs(page):
     ended(page, done=5)
     assert page.locator(".zoo-maps figcaption").all_inner_texts() == ["control: canny"] * 2
     name, _ = admit(Image.fromarray(control_picture("canny", "a green boat on the beach").pixels))
-    assert page.locator("#method-4 .z-line").input_value().endswith(f"controlnet annotator=canny image={name}")
+    assert (
+        page.locator("#method-4 .z-line").input_value().endswith(f"controlnet annotator=canny image={name}")
+    )
 
 
 def test_the_plugins_tab_shows_the_damaged_one(page):
