@@ -20,15 +20,13 @@ from tests.helpers import (
     sample,
 )
 from zoo.cell import Cell, Limits
-from zoo.driving import PREVIEW_SHARE, drive
 from zoo.method import Method
 from zoo.model import Model
 from zoo.models import gaussian, tinyworld
-from zoo.models.exact import GaussianMixture
 from zoo.planning import impossible, resolve
 from zoo.registry import default_registry
 from zoo.sampler import NEGATIVE, PROMPT, Query, Sampler
-from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level
+from zoo.schedule import DiscreteSchedule, Level
 
 
 def built_in_methods(model: Model, steps: int) -> list[str]:
@@ -157,74 +155,6 @@ def test_networks_that_agree_give_identical_pictures(line, kind):
     expected = sample(leaning_mixture(schedule, "x0"), line, (0, 1), prompt="moon")
     found = sample(leaning_mixture(schedule, kind), line, (0, 1), prompt="moon")
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
-
-
-class Elsewhere(GaussianMixture):
-    """A mixture whose network lives on another schedule than the model itself."""
-
-    def __init__(self, model: GaussianMixture, network_schedule) -> None:
-        self.__dict__.update(model.__dict__)
-        self.inner = leaning_mixture(network_schedule, model.kind)
-        self.asked: list[float] = []
-
-    def network(self, role, device, dtype):
-        network = self.inner.network(role, device, dtype)
-
-        def recording(x, t, conditions):
-            self.asked += t.tolist()
-            return network(x, t, conditions)
-
-        recording.schedule, recording.prediction = network.schedule, network.prediction
-        return recording
-
-
-@pytest.mark.parametrize("kind", ["x0", "v", "eps"])
-@pytest.mark.parametrize(
-    ("schedule", "network_schedule"),
-    [
-        (DiscreteSchedule.linear(), KarrasSchedule()),
-        (KarrasSchedule(0.02, 100.0), DiscreteSchedule.linear()),
-        (DiscreteSchedule.linear(400), DiscreteSchedule.linear()),
-    ],
-    ids=["VP on VE", "VE on VP", "VP on VP"],
-)
-def test_a_query_is_rescaled_for_the_networks_own_schedule(schedule, network_schedule, kind):
-    own = leaning_mixture(schedule, kind)
-    other = Elsewhere(own, network_schedule)
-    for line in ("ddim steps=6", "ddpm steps=6 | cfg scale=2"):
-        expected = sample(own, line, (0, 1), prompt="sun")
-        found = sample(other, line, (0, 1), prompt="sun")
-        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7)
-    first = schedule.levels(6)[0]
-    log_snrs = [network_schedule.level(t).log_snr for t in other.asked]
-    assert min(log_snrs) == pytest.approx(first.log_snr, abs=1e-6)
-
-
-def test_a_level_beyond_the_networks_own_schedule_is_refused_and_not_taken_for_its_nearest():
-    model = Elsewhere(leaning_mixture(DiscreteSchedule.cosine()), DiscreteSchedule.linear())
-    (cell,) = finish(make_cell(model, "ddim steps=4"))
-    assert cell.status == "failed"
-    assert "within 0.01 … 157, so it cannot be asked about 2.03e+04" in cell.error
-    assert model.asked == []
-    (within,) = finish(make_cell(model, "euler steps=4 sigma_min=0.02"))
-    assert within.status == "done", within.error
-
-
-def test_the_same_chain_kept_in_single_precision_is_no_other():
-    betas = torch.linspace(1e-4, 0.02, 1000)
-    rounded = DiscreteSchedule((1 - betas).cumprod(0).double().numpy())
-    own = leaning_mixture(DiscreteSchedule.linear())
-    (cell,) = finish(make_cell(Elsewhere(own, rounded), "ddim steps=1000"))
-    assert cell.status == "done", cell.error
-
-
-def test_a_clean_level_cannot_be_asked_about(skies):
-    class Late(Sampler):
-        def sample(self, x, levels, noise):
-            return (yield Query(x, levels[-1])).x0
-
-    (cell,) = finish(make_cell(skies, Late()))
-    assert (cell.status, "there is nothing to ask a network there" in cell.error) == ("failed", True)
 
 
 # Failures
@@ -397,86 +327,7 @@ def test_a_single_row_too_many_for_memory_fails_the_cell():
     assert "out of memory" in cell.error
 
 
-# Driving
-
-
-def test_cancelling_takes_effect_within_one_tick():
-    model = PixelModel(rowwise)
-    short, long = make_cell(model, "ddim steps=2"), make_cell(model, "ddim steps=50")
-    ended = []
-    for index, cell in drive(make_engine(), [short, long], cancelled=lambda: short.status == "done"):
-        if not cell.running:
-            ended.append((index, cell.status))
-    assert ended == [(0, "done"), (1, "cancelled")]
-    assert torch.equal(short.samples, sample(PixelModel(rowwise), "ddim steps=2"))
-    assert len(model.calls) == 2, "no network was asked after cancelling"
-    assert long.samples is None
-    assert long.preview is not None
-
-
-def test_cancelling_before_the_start_runs_nothing():
-    model = PixelModel(rowwise)
-    (cell,) = [cell for _, cell in drive(make_engine(), [make_cell(model, "ddim steps=5")], lambda: True)]
-    assert cell.status == "cancelled"
-    assert model.calls == []
-
-
-def test_closing_the_generator_cancels_and_closes_the_samplers():
-    closed = []
-
-    class Watched(Sampler):
-        def sample(self, x, levels, noise):
-            try:
-                while True:
-                    yield Query(x, levels[0])
-            finally:
-                closed.append(True)
-
-    cell = make_cell(PixelModel(rowwise), Watched())
-    events = drive(make_engine(), [cell])
-    next(events)
-    assert cell.running
-    events.close()
-    assert cell.status == "cancelled"
-    assert closed == [True]
-
-
-class Clock:
-    """Time that passes only when a test says so."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.mark.parametrize("drawing", [0.0, 0.02, 0.5])
-def test_previews_take_no_more_than_their_share_of_the_time(drawing):
-    clock, tick = Clock(), 0.01
-
-    def slow(x, t, texts):
-        clock.now += tick
-        return rowwise(x, t, texts)
-
-    cells = [make_cell(PixelModel(slow), "ddim steps=1000"), make_cell(PixelModel(slow), "ddim steps=500")]
-    previews, started = [], []
-    for _, cell in drive(make_engine(), cells, clock=clock):
-        if cell.running:
-            previews.append(clock.now)
-            started.append(cell)
-            clock.now += drawing
-    assert {id(cell) for cell in started} == {id(cell) for cell in cells}
-    first_round = 2 * drawing
-    assert len(previews) * drawing <= PREVIEW_SHARE * clock.now + first_round
-    rounds = [b - a for a, b in zip(previews[::2], previews[2::2], strict=False)]
-    assert min(rounds, default=0.1) >= 0.1 - 1e-9, "nobody looks more often than ten times a second"
-
-
-def test_every_cell_is_reported_once_when_it_ends(skies):
-    cells = [make_cell(skies, f"ddim steps={n}") for n in (3, 1, 2)]
-    ended = [index for index, cell in drive(make_engine(), cells) if not cell.running]
-    assert ended == [1, 2, 0]
+# Counting
 
 
 @pytest.mark.parametrize(
