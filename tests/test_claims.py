@@ -9,13 +9,14 @@ from zoo.claims import exact as exact_module
 from zoo.claims import points as points_module
 from zoo.claims import report as reporting
 from zoo.claims import run as running
+from zoo.claims import speed as timing
 from zoo.claims.claims import Claim, Estimate, Interval, Margin, ascending, judge, least, less
 from zoo.claims.exact import ExactPoints
 from zoo.claims.measures import FLOORS, REFERENCE, Measures
 from zoo.claims.papers import CLAIMS, CURVES
 from zoo.claims.points import REAL, Drawn, Points, asked_for
-from zoo.claims.run import CurvePoint, order
-from zoo.claims.speed import fastest
+from zoo.claims.run import order
+from zoo.claims.speed import BASELINE, Setting, fastest
 from zoo.engine import Engine
 from zoo.method import Method
 from zoo.metrics.distances import frechet_distance
@@ -30,6 +31,7 @@ def small(monkeypatch):
     monkeypatch.setattr(running, "BATCH", 8)
     monkeypatch.setattr(running, "BLOCKS", 3)
     monkeypatch.setattr(running, "QUICK_PICTURES", 24)
+    monkeypatch.setattr(timing, "TOGETHER", 8)
 
 
 def points(folder) -> Points:
@@ -197,7 +199,7 @@ class Synthetic:
         return self._real
 
     def read(self, line: str, batches: int) -> Drawn:
-        return Drawn(self._drawn.flatten(1, 2), torch.ones(16, 16, 3, dtype=torch.bool), 1, 1.0)
+        return Drawn(self._drawn.flatten(1, 2), torch.ones(16, 16, 3, dtype=torch.bool), 1)
 
 
 def test_real_pictures_are_at_distance_0_in_19_of_20_samples():
@@ -239,28 +241,64 @@ def test_on_exact_models_the_energy_distance_sees_one_step_and_the_error_shrinks
 
 
 def test_the_fastest_is_the_cheapest_that_is_good_enough():
-    def point(line, seconds, distance, accuracy):
-        exactly = [Interval(value, value, value) for value in (distance, accuracy)]
-        return CurvePoint(line, 2048, 1, seconds, *exactly)
+    seconds = {"ddpm steps=50": 0.5, BASELINE: 10.0, "ddim steps=5": 0.1, "ddim steps=10": 0.2}
+    distance = {"ddpm steps=50": 1.0, BASELINE: 0.5, "ddim steps=5": 0.7, "ddim steps=10": 0.6}
+    curves = {"DDPM": ["ddpm steps=50", BASELINE], "DDIM": ["ddim steps=5", "ddim steps=10"], "none": []}
 
-    curves = {
-        "DDPM": [point("ddpm steps=50", 0.5, 1.0, 0.9), point("ddpm steps=1000", 10.0, 0.5, 1.0)],
-        "DDIM": [point("ddim steps=5", 0.1, 0.7, 1.0), point("ddim steps=10", 0.2, 0.6, 1.0)],
-        "none": [],
-    }
-    curves["DDPM"] = [
-        CurvePoint(p.line, p.n, nfe, p.seconds, p.distance, p.accuracy)
-        for p, nfe in zip(curves["DDPM"], (50, 1000), strict=True)
-    ]
-    found = fastest(curves)
-    assert found.complete and found.baseline.line == "ddpm steps=1000"
-    assert found.by_distance["DDIM"].point.line == "ddim steps=10"
-    assert found.by_distance["DDIM"].times == pytest.approx(50)
-    assert found.by_accuracy["DDIM"].point.line == "ddim steps=5"
+    def near(line):
+        margin = 1.2 * distance[BASELINE] - distance[line]
+        return Interval(margin, margin - 1, margin + 1)
+
+    def wrong(line):
+        return {"ddpm steps=50": 0.1}.get(line, 0.0)
+
+    found = fastest(curves, BASELINE, 2048, seconds, near, wrong)
+    assert found.complete and found.baseline == BASELINE
+    assert found.by_distance["DDIM"] == Setting("ddim steps=10", pytest.approx(50), near("ddim steps=10"))
+    assert found.by_accuracy["DDIM"] == Setting("ddim steps=5", pytest.approx(100))
     assert found.by_accuracy["DDPM"].times == pytest.approx(1)
-    assert found.by_distance["none"].point is None
-    assert not fastest({"DDPM": curves["DDPM"][:1]}).complete
-    assert fastest({"DDIM": curves["DDIM"]}) is None
+    assert found.by_distance["none"] is None
+    assert not fastest({}, "ddpm steps=50", 2048, seconds, near, wrong).complete
+
+
+def test_methods_are_timed_side_by_side_once_they_are_measured(small, tmp_path, monkeypatch):
+    curves = {"DDPM": ("ddpm steps=4", "ddpm steps=2"), "DDIM": ("ddim steps=1", "ddim steps=3")}
+    monkeypatch.setattr(running, "CURVES", curves)
+    monkeypatch.setattr(running, "CLAIMS", ())
+    monkeypatch.setattr(timing, "LEAST", 0.0)
+    found = points(tmp_path)
+    for line in ("ddpm steps=4", "ddpm steps=2", "ddim steps=1"):
+        for block in range(3):
+            found.measure(line, block, 0)
+
+    def run(**options):
+        return running.run("tinyworld", default_registry(), tmp_path, False, "cpu", False, 24, **options)
+
+    drawn = []
+    draw = Points.draw
+    monkeypatch.setattr(
+        Points,
+        "draw",
+        lambda self, line, *more: drawn.append((line, len(more[-1]))) or draw(self, line, *more),
+    )
+    report = run(time=True)
+    assert drawn == 2 * [("ddim steps=1", 8), ("ddpm steps=2", 8), ("ddpm steps=4", 8)]
+    assert [p.seconds > 0 for p in (*report.curves["DDPM"], *report.curves["DDIM"])] == [True] * 3
+    assert report.speed.baseline == "ddpm steps=4" and report.speed.n == 24
+    assert report.speed.by_distance["DDPM"].line in curves["DDPM"]
+    assert report.speed.by_accuracy["DDPM"].margin is None
+    assert "ddpm steps=4" in reporting.text(report)
+    page = tmp_path / "results.md"
+    page.write_text(f"{reporting.BEGIN}{reporting.END}")
+    reporting.write(report, page)
+    assert "(images/quality-time.svg)" in page.read_text()
+    assert "<svg" in (tmp_path / "images/quality-time.svg").read_text()
+    assert timing.seconds(points(tmp_path))("ddim steps=3") is None
+    kept = tmp_path / "seconds.json"
+    kept.write_text(kept.read_text().replace("cpu, ", "another, "))
+    monkeypatch.setattr(Points, "measure", lambda *_: None)
+    report = run()
+    assert report.speed is None and report.curves["DDIM"][0].seconds is None
 
 
 def test_a_run_judges_reports_and_says_what_it_could_not_measure(small, tmp_path, monkeypatch):
@@ -290,6 +328,7 @@ def test_a_run_judges_reports_and_says_what_it_could_not_measure(small, tmp_path
         assert text.startswith("before\n") and text.endswith("after\n") and "was here" not in text
         assert text.count("| two steps are better than one | must |") == 1
     assert "<svg" in (tmp_path / "images/quality-nfe.svg").read_text()
+    assert "No times" in text and not (tmp_path / "images/quality-time.svg").exists()
     page.write_text("nothing here")
     with pytest.raises(ValueError, match="must hold the lines"):
         reporting.write(report, page)

@@ -187,6 +187,14 @@ def impossible(
     return ""
 
 
+def evaluations(sampler: Sampler, conditioners: Sequence[Conditioner], schedule: Schedule) -> int:
+    """Network evaluations of one image, all roles, as far as they are known before it runs.
+
+    How often a conditioner asks is known only when it runs; each is taken to ask once more.
+    """
+    return sampler.evaluations(sampler.levels(schedule)) * (1 + len(conditioners))
+
+
 def check_prompts(model: Model, conditions: Mapping[str, str]) -> None:
     """Refuse what the model cannot draw; a negative prompt only where there is one.
 

@@ -54,13 +54,11 @@ class Drawn:
         features: (G, n, d) float32, pictures 2i and 2i + 1 of a group of the same prompt.
         right: (G, n, 3) bool, whether the asked kind, colour and scene were found.
         nfe: network evaluations per picture, all roles.
-        seconds: of the fused run, per picture; the median batch's.
     """
 
     features: torch.Tensor
     right: torch.Tensor
     nfe: int
-    seconds: float
 
 
 class Points:
@@ -99,6 +97,21 @@ class Points:
             RuntimeError: it failed.
         """
         asked = asked_for(block, batch)
+        cells = self.draw(line, block, batch, asked)
+        pictures = torch.cat(
+            [self.model.pictures(cell.samples) for cell in cells if cell.samples is not None]
+        )
+        features, right = score(pictures, asked)
+        facts = {"nfe": str(sum(cells[0].nfe.values()))}
+        keep(self._path(line, block, batch), {"features": features, "right": right}, facts)
+
+    def draw(self, line: str, block: int, batch: int, asked: Sequence[Attributes]) -> list[Cell]:
+        """Finished cells of two pictures each, for the first prompts of a batch, drawn in one fused run.
+
+        Raises:
+            Impossible: the method cannot run on the model.
+            RuntimeError: it failed.
+        """
         cells = []
         for i, attributes in enumerate(asked[::2]):
             seeds = [_noise_seed(block, batch, 2 * i), _noise_seed(block, batch, 2 * i + 1)]
@@ -113,13 +126,7 @@ class Points:
         failed = [cell.traceback or cell.error for cell in cells if cell.samples is None]
         if failed:
             raise RuntimeError(f"{line} failed:\n{failed[0]}")
-        pictures = torch.cat(
-            [self.model.pictures(cell.samples) for cell in cells if cell.samples is not None]
-        )
-        seconds = sum(cell.seconds for cell in cells) / BATCH
-        features, right = score(pictures, asked)
-        facts = {"nfe": str(sum(cells[0].nfe.values())), "seconds": repr(seconds)}
-        keep(self._path(line, block, batch), {"features": features, "right": right}, facts)
+        return cells
 
     def read(self, line: str, batches: int) -> Drawn:
         """The first batches of a method.
@@ -134,8 +141,7 @@ class Points:
                     tensors.append((file.get_tensor("features"), file.get_tensor("right")))
                     facts.append(file.metadata())
         features, right = (self._grouped(part) for part in zip(*tensors, strict=True))
-        seconds = float(np.median([float(fact["seconds"]) for fact in facts]))
-        return Drawn(features, right, int(facts[0]["nfe"]), seconds)
+        return Drawn(features, right, int(facts[0]["nfe"]))
 
     def real(self, batches: int) -> torch.Tensor:
         """Features of `REAL` real pictures of each prompt of the first batches, (G, prompts, REAL, d).

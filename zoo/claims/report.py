@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zoo.claims.claims import Finding, Interval, Margin
 from zoo.claims.run import CurvePoint, Report
-from zoo.claims.speed import BASELINE, FACTOR, Faster, Setting
+from zoo.claims.speed import BASELINE, FACTOR, TOGETHER, Faster, Setting
 
 MARKS = {"holds": "holds", "does not hold": "**does not hold**", "undecided": "undecided"}
 BEGIN, END = "<!-- zoo claims: begin -->", "<!-- zoo claims: end -->"
@@ -51,7 +51,9 @@ def write(report: Report, page: Path) -> None:
     tail = rest.partition(END)[2]
     images = page.parent / "images"
     _plot(report, images / "quality-nfe.svg", "network evaluations per picture", lambda p: p.nfe)
-    _plot(report, images / "quality-time.svg", "seconds per picture in a full batch", lambda p: p.seconds)
+    if report.speed is not None:
+        label = f"seconds per picture, {TOGETHER} at a time"
+        _plot(report, images / "quality-time.svg", label, lambda p: p.seconds)
     page.write_text(f"{head}{BEGIN}\n\n{_markdown(report)}\n\n{END}{tail}", encoding="utf-8")
 
 
@@ -76,30 +78,30 @@ def _markdown(report: Report) -> str:
     for points in report.curves.values():
         for p in points:
             lines.append(
-                f"| `{p.line}` | {p.n} | {p.nfe} | {p.seconds:.3f} | {_number(p.distance)} | {p.accuracy.value:.1%} |"
+                f"| `{_cell(p.line)}` | {p.n} | {p.nfe} | {_seconds(p.seconds)} | {_number(p.distance)} "
+                f"| {p.accuracy.value:.1%} |"
             )
-    lines += [
-        "",
-        "![Distance against network evaluations](images/quality-nfe.svg)",
-        "",
-        "![Distance against seconds](images/quality-time.svg)",
-    ]
+    lines += ["", "![Distance against network evaluations](images/quality-nfe.svg)"]
+    if report.speed is None:
+        lines += ["", "No times: `python -m zoo claims --speed` takes them, side by side."]
+    else:
+        lines += ["", "![Distance against seconds](images/quality-time.svg)"]
     return "\n".join(lines)
 
 
 def _baseline(speed: Faster) -> str:
     """What the table of speeds compares with, and what counts as good enough in it."""
-    base = speed.baseline
     absent = (
         ""
         if speed.complete
         else f" {BASELINE} has not been measured yet; this is the longest DDPM that has been."
     )
     return (
-        f"Pictures per second as a multiple of those of `{base.line}` ({base.n} pictures, {base.nfe} evaluations, "
-        f"{base.seconds:.3g} s each), at the cheapest measured setting whose distance is at most {FACTOR:g} times its "
-        f"own ({speed.distance:.3g}), or whose share of wrong kinds is at most {FACTOR:g} times the upper end of the "
-        f"95 % interval of its own ({speed.error:.2%}).{absent}"
+        f"Pictures per second as a multiple of those of `{speed.baseline}` ({speed.seconds:.3g} s a picture), timed "
+        f"side by side in one run, {TOGETHER} pictures at a time: the cheapest measured setting whose distance is at "
+        f"most {FACTOR:g} times the baseline's, in brackets by how much it is less than that; and the cheapest whose "
+        f"share of wrong kinds is at most {FACTOR:g} times the upper end of the 95 % interval of the baseline's "
+        f"({speed.error:.2%}). Both on the {speed.n} pictures that there are of the baseline.{absent}"
     )
 
 
@@ -109,10 +111,15 @@ def _faster(speed: Faster) -> Iterator[tuple[str, str, str]]:
         yield title, _setting(speed.by_distance[title]), _setting(speed.by_accuracy[title])
 
 
-def _setting(setting: Setting) -> str:
-    if setting.point is None:
+def _setting(setting: Setting | None) -> str:
+    if setting is None:
         return "none measured is"
-    return f"`{setting.point.line}`: {setting.times:.3g} ×"
+    margin = "" if setting.margin is None else f" [{_number(setting.margin)}]"
+    return f"`{setting.line}`: {setting.times:.3g} ×{margin}"
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
 
 
 def _cell(text: str) -> str:
@@ -129,7 +136,7 @@ def _number(interval: Interval) -> str:
     return f"{interval.value:.3g} ({interval.low:.3g} to {interval.high:.3g})"
 
 
-def _plot(report: Report, path: Path, label: str, cost: Callable[[CurvePoint], float]) -> None:
+def _plot(report: Report, path: Path, label: str, cost: Callable[[CurvePoint], float | None]) -> None:
     try:
         import matplotlib
     except ImportError:
@@ -140,12 +147,20 @@ def _plot(report: Report, path: Path, label: str, cost: Callable[[CurvePoint], f
 
     figure, axes = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
     for title, points in report.curves.items():
-        shown = sorted((p for p in points if p.distance.value > 0), key=cost)
-        values = [p.distance.value for p in shown]
-        below = [p.distance.value - max(p.distance.low, 1e-6) for p in shown]
-        above = [p.distance.high - p.distance.value for p in shown]
+        known = ((cost(p), p.distance) for p in points)
+        shown = sorted((x, y.value, y.low, y.high) for x, y in known if x is not None and y.value > 0)
+        if not shown:
+            continue
+        below = [value - max(low, 1e-6) for _, value, low, _ in shown]
+        above = [high - value for _, value, _, high in shown]
         axes.errorbar(
-            [cost(p) for p in shown], values, [below, above], label=title, marker="o", ms=4, capsize=2
+            [x for x, *_ in shown],
+            [value for _, value, *_ in shown],
+            [below, above],
+            label=title,
+            marker="o",
+            ms=4,
+            capsize=2,
         )
     axes.set(xscale="log", yscale="log", xlabel=label, ylabel="Fréchet distance above the floor")
     axes.grid(alpha=0.3, which="both")

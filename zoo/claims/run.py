@@ -8,23 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
-from zoo.claims.claims import Claim, Finding, Interval, judge
+from zoo.claims.claims import Claim, Estimate, Finding, Interval, judge
 from zoo.claims.control import PICTURES as CONTROLLED
 from zoo.claims.control import ControlPoints
 from zoo.claims.exact import SAMPLES, ExactPoints
 from zoo.claims.measures import Measures
 from zoo.claims.papers import CLAIMS, CURVES
 from zoo.claims.points import BATCH, Impossible, Points, asked_for
-from zoo.claims.speed import Faster, fastest
+from zoo.claims.speed import FACTOR, Faster, fastest, seconds, time_all, where
 from zoo.data.tinyworld import caption
 from zoo.device import resolve_device, resolve_dtype
 from zoo.engine import Engine
 from zoo.method import Method
 from zoo.models.tinyworld import TextToPixels
-from zoo.planning import impossible, load_model, resolve
+from zoo.planning import evaluations, impossible, load_model, resolve
 from zoo.registry import Registry
 from zoo.sampler import NEGATIVE, PROMPT
 
@@ -32,7 +31,7 @@ BLOCKS = 4
 QUICK_PICTURES, FULL_PICTURES = BLOCKS * BATCH, 8 * BLOCKS * BATCH
 
 LAST = 500
-"""Steps past which a method takes as long as most others together: measured when all others are."""
+"""Evaluations past which a method takes as long as most others together: measured when all others are."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class CurvePoint:
         line: the method.
         n: pictures.
         nfe: network evaluations per picture, all roles.
-        seconds: per picture, in a fused batch.
+        seconds: per picture, timed side by side; None if not timed.
         distance: with the floor subtracted.
         accuracy: share of pictures that show the asked kind.
     """
@@ -51,7 +50,7 @@ class CurvePoint:
     line: str
     n: int
     nfe: int
-    seconds: float
+    seconds: float | None
     distance: Interval
     accuracy: Interval
 
@@ -63,7 +62,7 @@ class Report:
     Attributes:
         findings: one a claim.
         curves: title → its points.
-        speed: the cheapest settings that are about as good as DDPM's longest run.
+        speed: the cheapest settings that are about as good as DDPM's longest run; None until that has been timed.
         device: what it was measured on.
         quick: whether only the quick claims were measured.
     """
@@ -83,6 +82,7 @@ def run(
     device: str,
     bar: bool,
     pictures: int | None = None,
+    time: bool = False,
 ) -> Report:
     """Measure what is missing, a few pictures of every method before more of any; an interrupt judges what there is.
 
@@ -94,6 +94,7 @@ def run(
         device: as on the command line.
         bar: whether to show the progress.
         pictures: of each method, a multiple of 256; 2048 by default, 256 if quick.
+        time: instead of measuring more, time side by side what has been measured of the curves.
 
     Raises:
         ValueError: the model does not draw tinyworld pictures, or does not exist; or `pictures` is not a multiple.
@@ -113,19 +114,25 @@ def run(
     drawn = dict.fromkeys(line for curve in CURVES.values() for line in curve)
     reasons = {line: reason for line in needed | drawn if (reason := _impossible(model, registry, line))}
     lines = needed if quick else needed | drawn
-    costs = {line: _steps(points, line) for line in lines if line not in reasons}
+    costs = {line: _evaluations(points, line) for line in lines if line not in reasons}
     try:
-        _measure(points, costs, batches, reasons, bar)
+        if time:
+            measured = [line for line in drawn if line not in reasons and points.batches(line)]
+            time_all(points, sorted(measured, key=costs.__getitem__), bar)
+        else:
+            _measure(points, costs, batches, reasons, bar)
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here")
-    return _judged(points, ExactPoints(registry, engine), claims, reasons, batches, quick)
+        print(
+            "interrupted: timing begins anew" if time else "interrupted: the same command goes on from here"
+        )
+    return _judged(points, ExactPoints(registry, engine), claims, costs, reasons, batches, quick)
 
 
 def order(costs: Mapping[str, int], batches: int) -> Iterator[tuple[str, int]]:
     """(line, batch) in the order of measuring: breadth first, so that an interrupted run has something of every line.
 
     Every line's batch 0, then 1, then 2 and 3, then 4 to 7, doubling; the cheapest lines first in each stage, and
-    those of more than `LAST` steps after all stages of the others.
+    those of more than `LAST` evaluations after all stages of the others.
     """
     cheapest = sorted(costs, key=costs.__getitem__)
     stages = [range(0, 1)]
@@ -149,7 +156,7 @@ def _measure(
         if not points.has(line, block, batch)
     ]
     total = sum(costs[line] for line, *_ in todo) * BATCH
-    with tqdm(total=total, unit=" steps", unit_scale=True, disable=not bar) as progress:
+    with tqdm(total=total, unit=" evaluations", unit_scale=True, disable=not bar) as progress:
         for line, block, batch in todo:
             progress.set_description(line)
             if line not in reasons:
@@ -165,6 +172,7 @@ def _judged(
     points: Points,
     exact: ExactPoints,
     claims: Sequence[Claim],
+    costs: Mapping[str, int],
     reasons: Mapping[str, str],
     batches: int,
     quick: bool,
@@ -196,18 +204,36 @@ def _judged(
             return Finding(claim, "undecided", (), reason=f"not measured yet: {missing}")
         return judge(claim, measures_of(count).by_name(), pictures(count))
 
+    taken = seconds(points)
+
     def point(line: str) -> CurvePoint | None:
         count = 0 if line in reasons else has(line)
         if count == 0:
             return None
         drawn, measures = points.read(line, count), measures_of(count)
         near, right = Interval.of(measures.distance(line)), Interval.of(measures.accuracy(line))
-        return CurvePoint(line, pictures(count), drawn.nfe, drawn.seconds, near, right)
+        return CurvePoint(line, pictures(count), drawn.nfe, taken(line), near, right)
+
+    def speed() -> Faster | None:
+        timed = {p.line: p.seconds for line in curves.values() for p in line if p.seconds is not None}
+        ddpm = [line for line in timed if line.startswith("ddpm ") and "variance=large" not in line]
+        if not ddpm:
+            return None
+        baseline = max(ddpm, key=lambda line: costs[line])
+
+        def near(line: str) -> Interval:
+            measures = measures_of(min(has(line), has(baseline)))
+            estimates = [measures.distance(one) for one in (baseline, line)]
+            return Interval.of(Estimate.of(lambda base, own: FACTOR * base - own, estimates))
+
+        def wrong(line: str) -> float:
+            return 1 - measures_of(min(has(line), has(baseline))).accuracy(line).value
+
+        settings = {title: [p.line for p in line if p.line in timed] for title, line in curves.items()}
+        return fastest(settings, baseline, pictures(has(baseline)), timed, functools.cache(near), wrong)
 
     curves = {title: [p for line in lines if (p := point(line))] for title, lines in CURVES.items()}
-    device = points.engine.device
-    where = f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
-    return Report(tuple(map(finding, claims)), curves, fastest(curves), where, quick)
+    return Report(tuple(map(finding, claims)), curves, speed(), where(points), quick)
 
 
 def _impossible(model: TextToPixels, registry: Registry, line: str) -> str:
@@ -218,7 +244,6 @@ def _impossible(model: TextToPixels, registry: Registry, line: str) -> str:
         return str(error).partition(" There are: ")[0]  # a list of all that exists is too long for a table
 
 
-def _steps(points: Points, line: str) -> int:
-    """Roughly what a method costs: its steps, twice when it is guided."""
+def _evaluations(points: Points, line: str) -> int:
     sampler, conditioners = resolve(Method.parse(line), points.registry)
-    return sampler.levels(points.model.schedule).steps * (2 if conditioners else 1)
+    return evaluations(sampler, conditioners, points.model.schedule)

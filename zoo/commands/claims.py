@@ -30,6 +30,11 @@ def add(commands: Any) -> None:
         metavar="N",
         help="of each method, a multiple of 256 (default: 2048; 256 with --quick)",
     )
+    claims.add_argument(
+        "--speed",
+        action="store_true",
+        help="instead of measuring more, time the methods of the plots side by side; on an otherwise idle machine",
+    )
     claims.add_argument("--model", default="tinyworld", help="a model of tinyworld (default: tinyworld)")
     claims.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     claims.add_argument(
@@ -64,6 +69,7 @@ def _claims(arguments: argparse.Namespace) -> int:
             arguments.device,
             bar=not arguments.json,
             pictures=arguments.pictures,
+            time=arguments.speed,
         )
         if arguments.write is not None:
             report.write(found, arguments.write)

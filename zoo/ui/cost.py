@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zoo.planning import load_model, resolve_all
+from zoo.planning import evaluations, load_model, resolve_all
 
 if TYPE_CHECKING:
     from zoo.comparison import Comparison
@@ -39,8 +39,6 @@ class Cost:
 def estimate(comparison: Comparison, registry: Registry) -> Cost:
     """What a comparison asks for, without loading a network or making a control map; needs torch.
 
-    How often a conditioner asks is known only when it runs; each is taken to ask once more.
-
     Raises:
         ValueError: a name or a parameter that does not exist, or a prompt that the model cannot draw.
     """
@@ -61,7 +59,7 @@ def estimate(comparison: Comparison, registry: Registry) -> Cost:
 
 def _evaluations(sampler: Sampler, conditioners: Sequence[Conditioner], schedule: Schedule) -> int:
     try:
-        return sampler.evaluations(sampler.levels(schedule)) * (1 + len(conditioners))
+        return evaluations(sampler, conditioners, schedule)
     except (Exception, SystemExit):  # a mistake of the plugin's: its cell will fail alone
         return 0
 
