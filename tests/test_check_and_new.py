@@ -10,6 +10,7 @@ import tomllib
 import zoo
 from zoo import deprecation
 from zoo.cli import main
+from zoo.commands import check as check_command
 from zoo.commands.new import KINDS, words_of, write
 from zoo.deprecation import ZooDeprecationWarning, deprecated
 
@@ -87,6 +88,22 @@ def test_what_cannot_be_loaded_is_told_once(tmp_path, capsys):
     assert printed.count("No module named 'no_such_module'") == 1
     assert "more: implementation_loads failed" in printed
     assert printed.splitlines()[-1].endswith(": 1 failed")
+
+
+def test_a_check_that_does_not_come_back_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(check_command, "PATIENCE", 0.2)
+    plugin = tmp_path / "sleepy.py"
+    plugin.write_text(
+        "import time\nfrom zoo import Sampler, SamplerSpec, hookimpl\n\nZOO_API = 1\n\n"
+        "class Sleepy(Sampler):\n"
+        "    def sample(self, x, levels, noise):\n        time.sleep(0.5)\n        yield from ()\n\n"
+        "@hookimpl\ndef register_samplers():\n"
+        "    return [SamplerSpec('sleepy', Sleepy, 'Sleepy', 'Sleeps, and asks nothing.')]\n"
+    )
+    assert main(["check", str(plugin)]) == 1
+    written = capsys.readouterr()
+    assert "sleepy: is_a_sampler has taken 0.2 s so far" in written.err
+    assert "has taken" not in written.out
 
 
 def test_a_check_is_explained(capsys):

@@ -8,8 +8,11 @@ import importlib
 import importlib.util
 import inspect
 import json
+import sys
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +20,10 @@ from typing import TYPE_CHECKING, Any
 from zoo.commands.options import problem_line
 
 if TYPE_CHECKING:
-    from zoo.testing import Outcome
+    from zoo.testing import Check, Outcome
+
+PATIENCE = 30.0
+"""Seconds after which a check that is still running is named; most take less than one."""
 
 EXAMPLES = """\
 targets:
@@ -62,7 +68,11 @@ def _check(arguments: argparse.Namespace) -> int:
     from zoo.testing import checks_of, run
 
     outcomes: list[Outcome] = []
-    for outcome in run(checks_of(plugin, _settings(plugin, arguments.method))):
+    checks = checks_of(plugin, _settings(plugin, arguments.method))
+    report = run(checks)
+    for check in checks:
+        with _named_while_it_lasts(check):
+            outcome = next(report)
         outcomes.append(outcome)
         shown = not outcome.fine or arguments.verbose
         if shown and not arguments.json:
@@ -86,6 +96,19 @@ def _check(arguments: argparse.Namespace) -> int:
     else:
         _print_summary(outcomes)
     return 0 if all(outcome.fine for outcome in outcomes) else 1
+
+
+@contextmanager
+def _named_while_it_lasts(check: Check) -> Iterator[None]:
+    """Say on stderr which check does not come back: a plugin that computes for ever cannot be stopped from within."""
+    text = f"{check.id} has taken {PATIENCE:g} s so far; if the plugin computes for ever, Ctrl-C ends this"
+    timer = threading.Timer(PATIENCE, lambda: print(text, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def load(target: str) -> object:
