@@ -418,6 +418,11 @@ def test_where_there_is_no_home_runs_are_kept_in_a_folder_for_the_time_being(tmp
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert Shelf().folder.parent == tmp_path
+    monkeypatch.setenv("ZOO_RUNS_DIR", "~/runs")
+    with pytest.raises(
+        ValueError, match=r"ZOO_RUNS_DIR=~/runs: there is no home folder; name the whole path"
+    ):
+        Shelf()
     monkeypatch.setenv("ZOO_HOSTED", "1")
     (gone := tmp_path / "gone").mkdir()
     monkeypatch.chdir(gone)

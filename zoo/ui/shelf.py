@@ -355,7 +355,10 @@ def _unwritable(folder: Path) -> str:
 
 def _default_folder() -> Path:
     if named := os.environ.get("ZOO_RUNS_DIR"):
-        return Path(named).expanduser()
+        try:
+            return Path(named).expanduser()
+        except RuntimeError:
+            raise ValueError(f"ZOO_RUNS_DIR={named}: there is no home folder; name the whole path") from None
     folder = Path("runs")
     with contextlib.suppress(RuntimeError):  # there is no home folder
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
