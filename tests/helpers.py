@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from zoo.cell import Cell, Limits
+from zoo.cell import Cell
 from zoo.driving import drive
 from zoo.engine import Engine
+from zoo.limits import Limits
 from zoo.method import Method
 from zoo.model import Model
 from zoo.models.exact import GaussianMixture

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from zoo import Comparison, compare, stream
-from zoo.cell import Limits
+from zoo.limits import Limits
 from zoo.noise import MAX_SEED
 from zoo.planning import load_model
 from zoo.registry import Registry

@@ -24,6 +24,20 @@ def test_plain_diffusers_loads_and_samples_the_bundled_model(monkeypatch):
     assert names["x"].abs().max() <= 1
 
 
+def test_what_is_shown_of_python_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    compares, streams = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compares, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and all(" done {'denoiser': " in line for line in lines)
+    assert {"grid.png", "results.json", "comparison.json"} <= {
+        file.name for file in (tmp_path / "out").iterdir()
+    }
+    exec(streams, {})
+    assert "done ddim steps=20 20 of 20" in capsys.readouterr().out
+
+
 def test_the_list_of_models_that_is_shown_is_right(tmp_path):
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     (source,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)

@@ -19,7 +19,8 @@ from tests.helpers import (
     rowwise,
     sample,
 )
-from zoo.cell import Cell, Limits
+from zoo.cell import Cell
+from zoo.limits import Limits
 from zoo.method import Method
 from zoo.model import Model
 from zoo.models import gaussian, tinyworld

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo.cell import Limits
+from zoo.limits import Limits
 from zoo.registry import Registry
 from zoo.ui import exports, plugins_tab, running
 from zoo.ui.request import Asked, Card

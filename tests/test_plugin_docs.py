@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import zoo
-from scripts import plugin_docs
+from scripts import reference
 from zoo.cli import _parser, main
 from zoo.registry import Registry
 
@@ -26,11 +26,12 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def test_what_is_written_from_docstrings_is_up_to_date():
-    docs = ROOT / "docs" / "plugins"
-    advice = "run python scripts/plugin_docs.py"
-    assert (docs / "reference.md").read_text(encoding="utf-8") == plugin_docs.reference(), advice
-    testing = (docs / "testing.md").read_text(encoding="utf-8")
-    assert testing == plugin_docs.testing(testing), advice
+    docs = ROOT / "docs"
+    advice = "run python scripts/reference.py"
+    assert (docs / "plugins/reference.md").read_text(encoding="utf-8") == reference.reference(), advice
+    for page, renew in {"plugins/testing.md": reference.testing, "python.md": reference.python}.items():
+        text = (docs / page).read_text(encoding="utf-8")
+        assert text == renew(text), advice
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -76,5 +77,5 @@ def test_the_code_on_testing_runs():
 
 
 def test_every_public_name_of_the_reference_is_public():
-    for group in plugin_docs.PROTOCOLS.values():
+    for group in reference.PROTOCOLS.values():
         assert {cls.__name__ for cls in group} <= set(zoo.__all__)

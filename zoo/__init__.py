@@ -24,11 +24,13 @@ from zoo.hub import HubFile, Unavailable, UrlFile
 from zoo.interpolation import Interpolation, interpolate
 from zoo.inversion import Inversion, invert
 from zoo.karras import KarrasSampler
+from zoo.limits import Limits
 from zoo.method import Method
 from zoo.metric import Absent, Finished, Metric, NoScore, Score
 from zoo.model import Model
 from zoo.pictures import PictureName
 from zoo.prediction import Endpoint, Prediction
+from zoo.registry import Registry
 from zoo.sampler import NEGATIVE, PROMPT, ClassQuery, Control, Query, Sampler
 from zoo.schedule import DiscreteSchedule, KarrasSchedule, Level, Levels, Schedule, Spacing
 
@@ -60,6 +62,7 @@ __all__ = [
     "KarrasSchedule",
     "Level",
     "Levels",
+    "Limits",
     "Method",
     "Metric",
     "MetricSpec",
@@ -69,6 +72,7 @@ __all__ = [
     "PictureName",
     "Prediction",
     "Query",
+    "Registry",
     "Sampler",
     "SamplerSpec",
     "Schedule",

@@ -12,6 +12,7 @@ import torch
 
 from zoo.conditioner import Conditioner, conditioned
 from zoo.frames import Frames
+from zoo.limits import Limits
 from zoo.memory import out_of_memory
 from zoo.model import Model
 from zoo.noise import KeyedNoise, fingerprint, start_noise
@@ -34,19 +35,6 @@ class Decoding:
     x: torch.Tensor
     role: str = "decoder"
     evaluations: ClassVar[int] = 1
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one cell may cost; past it the cell fails and the others go on.
-
-    Attributes:
-        nfe: network evaluations per image, all roles together.
-        seconds: the cell's share of the batches' time.
-    """
-
-    nfe: int | None = 10_000
-    seconds: float | None = None
 
 
 class Cell:

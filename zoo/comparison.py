@@ -24,8 +24,9 @@ from zoo.watchdog import Watch
 if TYPE_CHECKING:
     import torch
 
-    from zoo.cell import Limits, Status
+    from zoo.cell import Status
     from zoo.frames import Frames
+    from zoo.limits import Limits
 
 MAX_IMAGES, MAX_CELLS, MAX_TEXT = 4096, 256, 1000
 

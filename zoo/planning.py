@@ -25,8 +25,9 @@ from zoo.schedule import Levels, Schedule
 if TYPE_CHECKING:
     import torch
 
-    from zoo.cell import Cell, Limits
+    from zoo.cell import Cell
     from zoo.comparison import Comparison
+    from zoo.limits import Limits
 
 
 class BrokenMethod(ValueError):

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from zoo.cell import Cell, Limits
+from zoo.cell import Cell
 from zoo.comparison import CellResult, Comparison, ComparisonResult, Event
 from zoo.driving import Pending, turns
 from zoo.engine import Engine
 from zoo.frames import Frames
+from zoo.limits import Limits
 from zoo.method import Part
 from zoo.metric import Metric, NoScore
 from zoo.model import Model

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zoo.cell import Cell, Limits
+from zoo.cell import Cell
 from zoo.driving import Pending, turns
 from zoo.engine import Engine
+from zoo.limits import Limits
 from zoo.method import Part
 from zoo.metric import Absent, Finished, Metric, NoScore, Score, shown_to
 from zoo.sampler import PROMPT

@@ -18,8 +18,9 @@ from zoo.schedule import Level
 if TYPE_CHECKING:
     import torch
 
-    from zoo.cell import Cell, Limits, Status
+    from zoo.cell import Cell, Status
     from zoo.engine import Engine
+    from zoo.limits import Limits
     from zoo.loop import Loop
     from zoo.model import Model
 
@@ -115,10 +116,10 @@ def trace(
     """
     import torch
 
-    from zoo.cell import Limits
     from zoo.device import resolve_device
     from zoo.driving import turns
     from zoo.engine import Engine
+    from zoo.limits import Limits
 
     registry = registry or default_registry()
     planned = plan(comparison, registry, limits or Limits())
@@ -189,7 +190,8 @@ def _watched(cells: Sequence[Cell]) -> dict[Cell, Recorder]:
 
 def _fine_solutions(cells: Sequence[Cell]) -> dict[Any, Cell]:
     """A cell that solves the ODE in fine steps for each guidance under which a deterministic method runs."""
-    from zoo.cell import Cell, Limits
+    from zoo.cell import Cell
+    from zoo.limits import Limits
     from zoo.metrics.solution import FineSolution
 
     solved = {}

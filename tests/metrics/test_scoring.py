@@ -132,7 +132,7 @@ def test_cells_that_are_not_done_have_no_scores(registry):
     with pytest.raises(ValueError, match="steps=1001"):
         compare(comparison("exact_error", cells=cells))
     short = comparison("exact_error", cells=("ddim steps=2", "ddim steps=8"))
-    from zoo.cell import Limits
+    from zoo.limits import Limits
 
     result = compare(short, limits=Limits(nfe=4))
     assert [list(cell.metrics) for cell in result.cells] == [["exact_error"], []]

@@ -21,7 +21,8 @@ from tests.helpers import (
     sample,
 )
 from zoo.answers import class_gradient
-from zoo.cell import Cell, Limits
+from zoo.cell import Cell
+from zoo.limits import Limits
 from zoo.method import Method
 from zoo.models import gaussian, mixture
 from zoo.noise import unit_noise

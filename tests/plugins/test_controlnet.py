@@ -17,8 +17,9 @@ from PIL import Image
 from tests.helpers import CPU, finish, make_engine
 from tests.small_model import SIZE, save_small_model
 from zoo import Comparison, compare, interpolate
-from zoo.cell import Cell, Limits
+from zoo.cell import Cell
 from zoo.cli import main
+from zoo.limits import Limits
 from zoo.metrics.solution import FineSolution
 from zoo.models import tinyworld
 from zoo.models.control import build_controlnet

@@ -24,8 +24,8 @@ from PIL import Image
 import zoo.comparison
 from tests.ui.browser import page_server
 from tests.ui.conftest import PLUGIN
-from zoo.cell import Limits
 from zoo.comparison import CellResult, Comparison, Event, compare
+from zoo.limits import Limits
 from zoo.registry import Registry
 from zoo.ui import zerogpu
 from zoo.ui.crossing import pack, unpack

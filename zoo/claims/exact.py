@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import torch
 
-from zoo.cell import Cell, Limits
+from zoo.cell import Cell
 from zoo.claims.claims import Estimate, Measure
 from zoo.driving import drive
 from zoo.engine import Engine
+from zoo.limits import Limits
 from zoo.method import Method
 from zoo.models.exact import GaussianMixture
 from zoo.noise import start_noise

@@ -19,10 +19,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from zoo.cell import Cell, Limits, required_roles
+from zoo.cell import Cell, required_roles
 from zoo.data.tinyworld import Attributes, caption, draw_attributes, render
 from zoo.driving import drive
 from zoo.engine import Engine
+from zoo.limits import Limits
 from zoo.method import Method
 from zoo.metrics import features as feature_network
 from zoo.metrics.features import HEADS, load_features

@@ -200,7 +200,7 @@ def _comparison(arguments: argparse.Namespace, registry: Registry) -> Comparison
 
 
 def _limits(arguments: argparse.Namespace) -> Any:
-    from zoo.cell import Limits
+    from zoo.limits import Limits
 
     default = Limits()
     return Limits(nfe=arguments.max_nfe or default.nfe, seconds=arguments.max_seconds)

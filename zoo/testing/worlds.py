@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.cell import Cell, Limits
+from zoo.cell import Cell
 from zoo.conditioner import Conditioner
 from zoo.engine import Engine
+from zoo.limits import Limits
 from zoo.model import Model
 from zoo.models.exact import GaussianMixture
 from zoo.prediction import Prediction, to_eps

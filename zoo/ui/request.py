@@ -18,7 +18,7 @@ from zoo.ui.disclosure import unexpected, visible
 from zoo.ui.words import Said, say
 
 if TYPE_CHECKING:
-    from zoo.cell import Limits
+    from zoo.limits import Limits
 
 MAX_METHODS = 200
 """Most methods that the page compares at once, those of grids counted one by one."""
@@ -229,7 +229,7 @@ def limits_for(comparison: Comparison, registry: Registry) -> Limits:
     Raises:
         ValueError: the comparison asks for more than `BUDGET`, or its model cannot be loaded.
     """
-    from zoo.cell import Limits
+    from zoo.limits import Limits
 
     found = estimate(comparison, registry)
     cost = found.evaluations * found.weight

@@ -28,7 +28,7 @@ from zoo.ui.cost import estimate
 from zoo.ui.crossing import Parcel, pack, unpack
 
 if TYPE_CHECKING:
-    from zoo.cell import Limits
+    from zoo.limits import Limits
     from zoo.watchdog import Work
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,8 @@
-"""Write docs/plugins/reference.md and the list of checks in docs/plugins/testing.md from the docstrings.
+"""Write docs/plugins/reference.md, and what follows the mark in docs/plugins/testing.md and docs/python.md.
 
-    python scripts/plugin_docs.py
+All of it comes from the docstrings.
+
+    python scripts/reference.py
 
 A test says when they are out of date.
 """
@@ -9,14 +11,18 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import zoo
 from zoo import hookspecs
 from zoo.testing import CHECKS
 
-DOCS = Path(__file__).parents[1] / "docs" / "plugins"
-MARK = "<!-- written by scripts/plugin_docs.py -->"
+DOCS = Path(__file__).parents[1] / "docs"
+MARK = "<!-- written by scripts/reference.py -->"
 
 SPECS = [zoo.SamplerSpec, zoo.ConditionerSpec, zoo.ModelSpec, zoo.AnnotatorSpec, zoo.MetricSpec]
 PROTOCOLS = {
@@ -26,6 +32,12 @@ PROTOCOLS = {
     "Models": [zoo.Model],
     "Annotators": [zoo.Annotator],
     "Metrics": [zoo.Metric, zoo.Finished, zoo.Score, zoo.Absent],
+}
+
+PYTHON = {
+    "Comparing": [zoo.compare, zoo.stream, zoo.Comparison, zoo.Method, zoo.Limits, zoo.Registry],
+    "What comes out": [zoo.ComparisonResult, zoo.CellResult, zoo.Event],
+    "Noise and pictures": [zoo.invert, zoo.Inversion, zoo.interpolate, zoo.Interpolation, zoo.annotate],
 }
 
 
@@ -43,16 +55,21 @@ def reference() -> str:
     for heading, classes in PROTOCOLS.items():
         parts.append(f"## {heading}")
         for cls in classes:
-            parts.append(f"### `{cls.__name__}`\n\n{_text(cls)}")
-            for name, member in vars(cls).items():
-                function = getattr(member, "__func__", member)
-                if name.startswith("_") or not inspect.isfunction(function) or not inspect.getdoc(function):
-                    continue
-                signature = ", ".join(
-                    p for p in inspect.signature(function).parameters if p not in ("self", "cls")
-                )
-                parts.append(f"#### `{cls.__name__}.{name}({signature})`\n\n{_text(function)}")
+            parts += [f"### `{cls.__name__}`\n\n{_text(cls)}", *_members(cls)]
     return "\n\n".join(parts) + "\n"
+
+
+def python(text: str) -> str:
+    """The page on Python with its reference renewed; what stands above the mark is written by hand."""
+    parts = [MARK]
+    for heading, things in PYTHON.items():
+        parts.append(f"## {heading}")
+        for thing in things:
+            if inspect.isclass(thing):
+                parts += [f"### `{thing.__name__}`\n\n{_text(thing)}", *_members(thing)]
+            else:
+                parts.append(f"### `{thing.__name__}({_parameters(thing)})`\n\n{_text(thing)}")
+    return text.partition(MARK)[0] + "\n\n".join(parts) + "\n"
 
 
 def testing(text: str) -> str:
@@ -71,6 +88,20 @@ def testing(text: str) -> str:
     return text.partition(MARK)[0] + "\n\n".join([MARK, *listed]) + "\n"
 
 
+def _members(cls: type) -> Iterator[str]:
+    """Its public methods and properties, those with docstrings."""
+    for name, member in vars(cls).items():
+        function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+        if name.startswith("_") or not inspect.isfunction(function) or not inspect.getdoc(function):
+            continue
+        called = "" if isinstance(member, property) else f"({_parameters(function)})"
+        yield f"#### `{cls.__name__}.{name}{called}`\n\n{_text(function)}"
+
+
+def _parameters(function: Callable[..., object]) -> str:
+    return ", ".join(p for p in inspect.signature(function).parameters if p not in ("self", "cls"))
+
+
 def _text(thing: object) -> str:
     """A docstring as Markdown: what is indented under Args, Raises and the like as it stands."""
     text = inspect.getdoc(thing) or ""
@@ -83,10 +114,11 @@ def _text(thing: object) -> str:
 
 
 def main() -> None:
-    """Write both pages."""
-    (DOCS / "reference.md").write_text(reference(), encoding="utf-8")
-    page = DOCS / "testing.md"
-    page.write_text(testing(page.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write all three pages."""
+    (DOCS / "plugins/reference.md").write_text(reference(), encoding="utf-8")
+    for name, renew in {"plugins/testing.md": testing, "python.md": python}.items():
+        page = DOCS / name
+        page.write_text(renew(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
