@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 
 from tests.test_comparison import SPECIMENS
 from zoo.cli import main
+from zoo.commands.listing import _allowed
 
 ROOT = Path(__file__).parents[1]
 COMPARE = ["compare", "--model", "gaussian", "--prompt", "dusk", "--method", "ddim steps=2"]
@@ -152,6 +154,39 @@ def python(*arguments: str) -> str:
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_methods_and_metrics_are_listed(capsys, plugins_dir):
+    assert main(["methods", "--plugins-dir", plugins_dir]) == 0
+    samplers, conditioners = capsys.readouterr().out.split("\nconditioners\n")
+    assert samplers.startswith("samplers\nddpm ") and "\nddim " in samplers and "\nspecimens/" in samplers
+    assert conditioners.startswith("cfg ")
+    assert main(["methods", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [entry["name"] for entry in listed["samplers"]][:2] == ["ddpm", "ddim"]
+    assert main(["metrics", "--json"]) == 0
+    assert {"frechet", "exact_error"} <= {entry["name"] for entry in json.loads(capsys.readouterr().out)}
+
+
+def test_a_method_is_explained_with_its_parameters(capsys):
+    assert main(["methods", "ddim steps=20 | cfg"]) == 0
+    ddim, cfg = capsys.readouterr().out.split("\n\n")
+    assert ddim.startswith("ddim: DDIM\n") and cfg.startswith("cfg: Classifier-free guidance\n")
+    assert "paper     https://arxiv.org/abs/2010.02502" in ddim
+    assert re.search(r"^  steps=50 +1 to 1000 +Steps", ddim, re.MULTILINE)
+    assert re.search(r"^  threshold=static +static, dynamic, none +Threshold", cfg, re.MULTILINE)
+    assert main(["methods", "cfg", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parts"][0]["kind"] == "conditioner"
+    assert main(["methods", "dim"]) == 2
+    assert "there is no sampler 'dim'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("bounds", "shown"),
+    [({}, ""), ({"min": 1}, "≥ 1"), ({"max": 2.5}, "≤ 2.5"), ({"min": 0, "max": 1}, "0 to 1")],
+)
+def test_bounds_are_shown_as_far_as_there_are_any(bounds, shown):
+    assert _allowed({"min": None, "max": None} | bounds) == shown
 
 
 def test_listing_plugins_loads_nothing_heavy():
