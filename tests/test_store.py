@@ -8,11 +8,11 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from zoo import Comparison, compare
 from zoo.comparison import CellResult, ComparisonResult
-from zoo.sheet import GAP, MARGIN, SIDE, draw_sheet, html_table
+from zoo.sheet import GAP, MARGIN, SIDE, _font, _wrapped, draw_sheet, html_table
 from zoo.store import Store, to_pil, zip_folder
 
 COMPARISON = Comparison(
@@ -113,6 +113,18 @@ def test_the_zip_holds_the_folder(folder, tmp_path):
     with zipfile.ZipFile(archive) as opened:
         assert set(opened.namelist()) == files(folder)
         assert opened.read("comparison.json") == (folder / "comparison.json").read_bytes()
+
+
+def test_a_long_method_is_wrapped_and_only_its_last_line_cut():
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    text = "ddim steps=20 eta=0.5 spacing=leading | cfg scale=3 threshold=dynamic percentile=0.99"
+    lines = _wrapped(draw, text, SIDE, 15, 3)
+    assert len(lines) == 2 and " ".join(lines) == text
+    assert all(draw.textlength(line, _font(15)) <= SIDE for line in lines)
+    cut = _wrapped(draw, 4 * (text + " "), SIDE, 15, 3)
+    assert cut[:2] == lines[:2] and cut[2].endswith("…")
+    assert _wrapped(draw, 100 * "x", SIDE, 15, 2)[0].endswith("…")
+    assert _wrapped(draw, "", SIDE, 15, 2) == []
 
 
 def test_a_sheet_of_very_many_seeds_shows_the_first():

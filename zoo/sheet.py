@@ -114,15 +114,21 @@ def _title(result: ComparisonResult) -> str:
 
 
 def _label(draw: ImageDraw.ImageDraw, cell: CellResult, timing: str, y: int, bottom: int) -> None:
-    lines = [(cell.method, INK, 15), (cost_line(cell, timing), FAINT, 13)]
+    texts = [(cell.method, INK, 15, 3)]
+    if cell.nfe:
+        texts.append((cost_line(cell, timing), FAINT, 13, 1))
     if cell.error:
-        lines.append((f"{cell.status}: {cell.error}", FAINT, 12))
-    lines += [(line, FAINT, 12) for line in _score_lines(cell)]
-    for text, colour, points in lines:
-        draw.text((MARGIN, y + 4), _clip_text(draw, text, SIDE - 2 * GAP, points), colour, _font(points))
-        y += points + 8
-        if y + 16 > bottom:
-            break
+        texts.append((f"{cell.status}: {cell.error}", FAINT, 12, 3))
+    texts += [
+        (line.replace(" ↑", "").replace(" ↓", ""), FAINT, 12, 1) for line in _score_lines(cell)
+    ]  # not in the font
+    for text, colour, points, most in texts:
+        for line in _wrapped(draw, text, SIDE - 2 * GAP, points, most):
+            if y + points + 4 > bottom:
+                return
+            draw.text((MARGIN, y + 4), line, colour, _font(points))
+            y += points + 4
+        y += 4
 
 
 def _score_lines(cell: CellResult) -> list[str]:
@@ -135,6 +141,19 @@ def _picture_size(result: ComparisonResult) -> tuple[int, int]:
     height, width = shapes[0] if shapes else (SMALLEST, SMALLEST)
     factor = max(1, -(-SMALLEST // int(width)))
     return int(height) * factor, int(width) * factor
+
+
+def _wrapped(draw: ImageDraw.ImageDraw, text: str, width: int, points: int, most: int) -> list[str]:
+    """A text in at most so many lines; what does not fit into the last one is cut off."""
+    lines: list[str] = []
+    words = text.split()
+    while words and len(lines) < most - 1:
+        count = len(words)
+        while count > 1 and draw.textlength(" ".join(words[:count]), _font(points)) > width:
+            count -= 1
+        lines.append(_clip_text(draw, " ".join(words[:count]), width, points))
+        words = words[count:]
+    return [*lines, _clip_text(draw, " ".join(words), width, points)] if words else lines
 
 
 def _clip_text(draw: ImageDraw.ImageDraw, text: str, width: int, points: int) -> str:
