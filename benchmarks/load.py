@@ -10,8 +10,8 @@ phases, one after the other:
 
 It is right when every request that was accepted ended in a result or in a sentence, and every other was refused with
 one, when the grid was taken and the single picture beside it did not wait for its end, and when memory and temporary
-files stayed flat after the first minute: the exit code says so. Memory and files on disk are told of a server that it started
-itself, on `--cores` of the machine's cores; the visitors' own work shares them where there are no more.
+files stayed flat after the first minute: the exit code says so. Memory and files on disk are told of a server that it
+started itself, on `--cores` of the machine's cores; the visitors' own work shares them where there are no more.
 
     python benchmarks/load.py --start-server [--clients 50] [--minutes 5] [--cores 2] [--json]
     python benchmarks/load.py --port 7860 [--host 127.0.0.1]
