@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.small_model import SIZE
+from zoo.comparison import Comparison
 from zoo.data.maps import control_picture
 from zoo.pictures import admit
 
@@ -77,6 +79,18 @@ def compare(page: Any, **counts: int) -> None:
     page.click("#compare")
     page.wait_for_function("document.querySelector('#compare').disabled")
     ended(page, **counts)
+
+
+def drop(page: Any, file: Path, selector: str) -> None:
+    """Drag a file from outside the browser onto the middle of an element, as a person's hand does."""
+    page.locator(selector).scroll_into_view_if_needed()
+    box = page.locator(selector).bounding_box()
+    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "data": data, **place})
+    session.detach()
 
 
 def sources(page: Any) -> list[str]:
@@ -151,6 +165,48 @@ def test_a_picture_that_is_dropped_restores_its_comparison(skies, tmp_path):
     (tmp_path / "stranger.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40)
     skies.set_input_files("#zoo input[type=file]", tmp_path / "stranger.png")
     skies.wait_for_function("document.querySelector('#problem').innerText.includes('stranger.png')")
+
+
+def test_a_dropped_grid_comes_back_as_the_cards_that_made_it(skies, tmp_path):
+    lines(skies, "ddim steps=1,2,3,4,5 eta=0,0.5,1")
+    skies.click("#method-1 .z-adjust")
+    skies.click("#method-1 .z-swap")
+    skies.fill("#seeds", "3")
+    compare(skies, done=15)
+    axes = skies.locator(".z-axis").all_inner_texts()
+    assert axes[:3] == ["η 0", "η 0.5", "η 1"], "swapped"
+    with skies.expect_download() as download:
+        skies.click("#save-png")
+    download.value.save_as(tmp_path / "grid.png")
+    with skies.expect_download() as download:
+        skies.click("#download")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        archive.extract("comparison.json", tmp_path)
+        archive.extract("cells/14/3.png", tmp_path)
+
+    for name in ("grid.png", "comparison.json", "cells/14/3.png"):
+        lines(skies, "ddpm steps=1")
+        skies.fill("#seeds", "0")
+        drop(skies, tmp_path / name, "#zoo-grid")
+        skies.wait_for_function("document.querySelector('#seeds').value == '3'")
+        assert skies.locator(".z-card").count() == 1
+        assert skies.input_value("#method-1 .z-line") == "ddim steps=1,2,3,4,5 eta=0,0.5,1"
+        assert skies.inner_text("#problem") == ""
+    compare(skies, done=15)
+    assert skies.locator(".z-axis").all_inner_texts() == axes
+
+
+def test_a_file_with_more_methods_than_cards_says_which_are_left_out(skies, tmp_path):
+    comparison = Comparison(model="gaussian", prompt="dusk", cells=[f"ddim steps={n}" for n in range(1, 16)])
+    for name, record in (("bare.json", None), ("edited.json", {"cards": [{"line": "ddim steps=1..14"}]})):
+        held = comparison.model_copy(update={"record": record})
+        (tmp_path / name).write_text(held.model_dump_json())
+        skies.fill("#prompt", "dawn")
+        drop(skies, tmp_path / name, "#zoo-grid")
+        skies.wait_for_function("document.querySelector('#prompt').value == 'dusk'")
+        assert skies.locator(".z-card").count() == 12
+        assert skies.input_value("#method-12 .z-line") == "ddim steps=12"
+        assert f"Of the 15 methods in {name} the first 12" in skies.inner_text("#problem")
 
 
 def test_wrong_input_is_answered_in_place_and_pictures_stay(skies):

@@ -133,10 +133,16 @@ async function restore(file) {
   share.file.value = "";
   const comparison = file.size <= LARGEST_FILE ? comparisonIn(new Uint8Array(await file.arrayBuffer())) : null;
   if (!comparison || !Array.isArray(comparison.cells)) return showProblem(t("drop_failed", { name: file.name }));
-  const { model, prompt, negative, seeds, timing, metrics, cells } = comparison;
-  fillForm({ model, prompt, negative, seeds, alone: timing === "alone", metrics: metrics || [], cards: cells.map((line) => ({ line: String(line) })) });
-  showProblem("");
-  status.text.textContent = t("restored", { name: file.name });
+  const { model, prompt, negative, seeds, timing, metrics, cells, record } = comparison;
+  try {
+    const { cards: kept } = await ask("restore_cards", { cells: cells.map(String), cards: record?.cards });
+    fillForm({ model, prompt, negative, seeds, alone: timing === "alone", metrics: metrics || [], cards: kept });
+    const most = catalogue.most_cards;
+    showProblem(kept.length > most ? t("restored_some", { name: file.name, most, n: kept.length }) : "");
+    status.text.textContent = t("restored", { name: file.name });
+  } catch (error) {
+    showProblem(error.message);
+  }
 }
 
 function comparisonIn(bytes) {
