@@ -368,6 +368,21 @@ def test_a_picture_is_uploaded_and_what_the_network_got_is_shown(page, tmp_path)
     compare(page, done=1)
 
 
+def test_a_picture_that_is_dropped_on_a_card_goes_to_the_card(page, tmp_path):
+    page.select_option("#model", "odd/small")
+    lines(page, "ddim steps=2 | controlnet")
+    page.click("#method-1 .z-adjust")
+    picture = tmp_path / "mine.png"
+    Image.new("RGB", (20, 20), "red").save(picture)
+    drop(page, picture, "#method-1 [data-place='1.image']")
+    name, _ = admit(picture)
+    page.wait_for_function(
+        "name => document.querySelector('#method-1 .z-line').value.includes(name)", arg=name
+    )
+    assert page.inner_text("#problem") == ""
+    assert page.locator(".z-drop").is_hidden()
+
+
 def test_a_picture_to_follow_is_drawn_for_those_who_have_none(page):
     page.select_option("#model", "odd/small")
     page.fill("#prompt", "a blue cat")

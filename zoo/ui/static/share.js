@@ -171,16 +171,17 @@ function comparisonIn(bytes) {
 }
 
 function acceptDrops() {
-  const holdsFile = (event) => event.dataTransfer?.types.includes("Files");
+  // A field for files takes what is dropped on it by itself.
+  const isForUs = (event) =>
+    event.dataTransfer?.types.includes("Files") && root.checkVisibility() && !event.target.closest?.("input[type=file]");
   document.addEventListener("dragover", (event) => {
-    if (!holdsFile(event) || !root.checkVisibility()) return;
-    event.preventDefault();
-    share.drop.hidden = false;
+    share.drop.hidden = !isForUs(event);
+    if (!share.drop.hidden) event.preventDefault();
   });
   document.addEventListener("dragleave", (event) => event.relatedTarget === null && (share.drop.hidden = true));
   document.addEventListener("drop", (event) => {
     share.drop.hidden = true;
-    if (!holdsFile(event) || !root.checkVisibility()) return;
+    if (!isForUs(event)) return;
     event.preventDefault();
     restore(event.dataTransfer.files[0]);
   });
