@@ -267,6 +267,34 @@ def test_cancelling_and_a_lost_connection_keep_what_is_done(skies):
     assert skies.locator(".zoo-retry:visible").count() == 1
 
 
+def test_without_a_connection_the_page_says_so_and_finds_its_run_again(skies, server):
+    lines(skies, "ddim steps=2")
+    compare(skies, done=1)
+    before, address = sources(skies), skies.url
+    calls = "**/component_server/**"
+    skies.route(calls, lambda route: route.fulfill(status=503, body="gone"))
+    for button in ("#compare", "#save-png", "#copy-command"):
+        skies.evaluate("document.querySelector('#problem').replaceChildren()")
+        skies.click(button)
+        skies.wait_for_selector("#problem:has-text('The connection to the server is lost')")
+        skies.wait_for_selector("#compare:enabled")
+    skies.fill("#method-1 .z-line", "ddim steps=3")
+    skies.wait_for_selector("#method-1 .z-bad:has-text('The connection to the server is lost')")
+
+    skies.reload()
+    skies.wait_for_selector("#status:has-text('lost')")
+    assert skies.url == address
+    skies.unroute(calls)
+    skies.wait_for_selector("#zoo[data-ready]")
+    ended(skies, done=1)
+    assert sources(skies) == before
+    assert skies.url == address
+
+    skies.goto(f"{server.url}?run={'A' * 24}")
+    skies.wait_for_selector("#problem .zoo-problem")
+    assert "run=" not in skies.url, "of a run that is gone the address is dropped"
+
+
 def test_cards_are_edited_moved_copied_and_removed(page):
     page.click("#method-4 .z-adjust")
     page.fill("#method-4 [data-place='0.steps']", "7")
