@@ -295,6 +295,22 @@ def test_without_a_connection_the_page_says_so_and_finds_its_run_again(skies, se
     assert "run=" not in skies.url, "of a run that is gone the address is dropped"
 
 
+def test_presets_wait_for_the_run_to_end(skies):
+    lines(skies, "odd/slow steps=1000")
+    skies.click("#compare")
+    skies.wait_for_selector("#presets button:disabled")
+    skies.select_option("#model", "mixture")
+    skies.wait_for_function("document.querySelector('#prompt').value != 'dawn'")
+    chips = skies.locator("#presets button")
+    assert chips.count() > 0
+    assert all(chip.is_disabled() for chip in chips.all()), "those of another model too"
+    assert float(chips.first.evaluate("e => getComputedStyle(e).opacity")) < 0.6
+    assert skies.input_value("#method-1 .z-line") == "odd/slow steps=1000"
+    skies.click("#cancel")
+    ended(skies, cancelled=1)
+    assert all(chip.is_enabled() for chip in chips.all())
+
+
 def test_cards_are_edited_moved_copied_and_removed(page):
     page.click("#method-4 .z-adjust")
     page.fill("#method-4 [data-place='0.steps']", "7")
