@@ -311,6 +311,39 @@ def test_presets_wait_for_the_run_to_end(skies):
     assert all(chip.is_enabled() for chip in chips.all())
 
 
+PLACES = """() => {
+  window.places = new Set();
+  (function look() {
+    const cells = document.querySelectorAll('.zoo-cell');
+    if (cells.length == 2) {
+      const box = cells[0].getBoundingClientRect();
+      places.add([box.x + scrollX, box.y + scrollY, box.width, box.height].join(' '));
+    }
+    requestAnimationFrame(look);
+  })();
+}"""
+"""Notes where the first of two cells stands, at every frame."""
+
+
+def test_nothing_jumps_from_the_first_frame_of_a_run_to_the_last(skies):
+    lines(skies, "ddim steps=2", "odd/slow steps=5")
+    skies.fill("#prompt", "dawn zebra")
+    skies.click("#more summary")
+    skies.check("#metrics input[value=exact_error]")
+    skies.evaluate(PLACES)
+    compare(skies, done=2)
+    skies.wait_for_selector(".zoo-scores dd")
+    assert "zebra" in skies.inner_text("#notices")
+    skies.fill("#method-2 .z-line", "odd/slow steps=1000")
+    skies.click("#compare")
+    skies.wait_for_selector(".zoo-cell[data-state=done]")
+    skies.click("#cancel")
+    ended(skies, done=1, cancelled=1)
+    skies.wait_for_selector("#continue:visible")
+    skies.evaluate("new Promise(requestAnimationFrame)")
+    assert len(skies.evaluate("[...places]")) == 1, skies.evaluate("[...places]")
+
+
 def test_cards_are_edited_moved_copied_and_removed(page):
     page.click("#method-4 .z-adjust")
     page.fill("#method-4 [data-place='0.steps']", "7")

@@ -25,7 +25,9 @@ function buildCell(index, seeds, corner) {
   view.nfe = h("span", { class: "zoo-nfe" });
   view.time = h("span", { class: "zoo-time" });
   view.retry = h("button", { type: "button", class: "zoo-retry z-quiet", hidden: true, onclick: () => retryCell(index) }, icon("retry"), h("span"));
-  view.scores = h("dl", { class: "zoo-scores", hidden: true });
+  // Scores come once all cells are done; the place of one line for each metric is kept.
+  view.scores = h("dl", { class: "zoo-scores" });
+  view.scores.style.setProperty("--lines", current.comparison.metrics.length);
   view.trace = h("pre");
   view.details = h("details", { class: "zoo-traceback", hidden: true }, h("summary", {}, t("traceback")), view.trace);
   view.reading = h("span", { class: "zoo-reading", hidden: true });
@@ -115,10 +117,9 @@ function showWhy(view, cell) {
 }
 
 function showScores(view, cell) {
-  view.scores.hidden = !cell.metrics.length;
   view.scores.replaceChildren(
     ...cell.metrics.map((score) =>
-      h("div", { title: score.value === null ? score.text : score.n ? `n = ${score.n}` : null }, h("dt", {}, score.label), h("dd", {}, score.text)),
+      h("div", { title: `${score.label} ${score.text}${score.n ? ` (n = ${score.n})` : ""}` }, h("dt", {}, score.label), h("dd", {}, score.text)),
     ),
   );
 }

@@ -169,7 +169,7 @@ function buildStatus() {
   status.seconds = h("span");
   status.noise = h("span", { class: "zoo-noise", hidden: true }, t("same_noise"), " ", status.hash, " · ", status.seconds);
   status.more = h("button", { type: "button", id: "continue", class: "z-quiet", hidden: true, title: t("continue_hint"), onclick: continueRun });
-  return [status.problem, status.notices, h("p", { class: "zoo-summary" }, status.text, status.more, status.noise)];
+  return [status.problem, h("p", { class: "zoo-summary" }, status.text, status.more, status.noise)];
 }
 
 /** A run that was cancelled, or whose server was ended, can go on. */
