@@ -81,6 +81,14 @@ def compare(page: Any, **counts: int) -> None:
     ended(page, **counts)
 
 
+def lens(page: Any) -> list[float]:
+    """Where the magnifier is, in percent of a picture."""
+    found: list[float] = page.locator("#zoo-grid").evaluate(
+        "e => ['--lens-x', '--lens-y'].map(name => parseFloat(e.style.getPropertyValue(name)))"
+    )
+    return found
+
+
 def drop(page: Any, file: Path, selector: str) -> None:
     """Drag a file from outside the browser onto the middle of an element, as a person's hand does."""
     page.locator(selector).scroll_into_view_if_needed()
@@ -403,7 +411,17 @@ def test_pictures_are_read_side_by_side(skies):
     assert re.match(r"step \d+ of 30", told[1])
 
     skies.click("#magnifier")
-    skies.locator(".zoo-tile").first.hover()
+    tile = skies.locator(".zoo-tile").first
+    side = tile.bounding_box()["width"]
+    for x, y in ((0.2, 0.4), (0.6, 0.3)):
+        tile.hover(position={"x": x * side, "y": y * side})
+        assert lens(skies) == pytest.approx([100 * x, 100 * y], abs=1)
+    skies.focus("#magnifier")
+    skies.keyboard.press("ArrowRight")
+    skies.keyboard.press("ArrowDown")
+    assert lens(skies) == pytest.approx([70, 40], abs=1)
+    tile.click()
+    assert skies.locator("dialog[open]").count() == 0, "under the lens a picture is looked at, not compared"
     assert "matrix(4" in skies.locator(".zoo-tile img").last.evaluate("i => getComputedStyle(i).transform")
     skies.click("#magnifier")
     skies.locator(".zoo-tile").first.click()
@@ -517,6 +535,24 @@ def test_a_phone_needs_no_sideways_scrolling_and_a_preset_is_one_tap(browser, se
     page.tap("#side")
     assert page.locator(".z-card").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    context.close()
+
+
+def test_a_finger_moves_the_magnifier_and_not_the_page(browser, server):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, has_touch=True)
+    context.set_default_timeout(WAIT)
+    page = context.new_page()
+    page.goto(server.url)
+    page.wait_for_selector("#zoo[data-ready]")
+    page.tap("#magnifier")
+    tile = page.locator(".zoo-tile").first
+    side = tile.bounding_box()["width"]
+    tile.tap(position={"x": 0.25 * side, "y": 0.75 * side})
+    assert lens(page) == pytest.approx([25, 75], abs=1)
+    assert page.locator("dialog[open]").count() == 0
+    assert tile.evaluate("e => getComputedStyle(e).touchAction") == "none"
+    page.tap("#magnifier")
+    assert tile.evaluate("e => getComputedStyle(e).touchAction") == "auto"
     context.close()
 
 

@@ -12,7 +12,7 @@ function buildCell(index, seeds, corner) {
   for (const seed of seeds) {
     const img = h("img", { alt: "", decoding: "sync", hidden: true, draggable: "false" });
     const frame = h("canvas", { class: "z-frame", hidden: true, "aria-hidden": "true" });
-    const button = h("button", { type: "button", class: "zoo-tile", tabindex: "-1", onclick: () => openSlider(index, view.seeds.indexOf(seed)) }, img, frame);
+    const button = h("button", { type: "button", class: "zoo-tile", tabindex: "-1", onclick: () => isMagnified() || openSlider(index, view.seeds.indexOf(seed)) }, img, frame);
     const caption = h("figcaption", {}, t("seed", { seed }));
     view.tiles.push({ seed, img, frame, button, caption });
   }
