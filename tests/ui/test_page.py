@@ -130,6 +130,17 @@ def test_a_first_visitor_sees_pictures_and_compares_with_one_click(page, tmp_pat
     assert page.evaluate(NAMELESS) == []
 
 
+def test_what_the_example_cannot_do_says_when_it_can(skies):
+    controls = skies.locator("#scrub, #save-png, #download, #save-report")
+    notes = skies.locator("#scrub-note, #share-note")
+    assert [control.is_disabled() for control in controls.all()] == [True] * 4
+    assert notes.all_inner_texts() == ["Available after your own Compare."] * 2
+    lines(skies, "ddim steps=1")
+    compare(skies, done=1)
+    assert [control.is_enabled() for control in controls.all()] == [True] * 4
+    assert notes.all_inner_texts() == ["", ""]
+
+
 def test_a_refresh_shows_what_there_is_and_a_link_what_was_asked(skies, server):
     lines(skies, "ddim steps=3", "ddpm steps=2,3")
     skies.fill("#seeds", "4..5")

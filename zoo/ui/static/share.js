@@ -11,6 +11,7 @@ function buildShare() {
     button("download", t("zip"), () => download("zip")),
     button("save-report", t("report"), () => download("report")),
   ];
+  share.why = h("span", { class: "z-small", id: "share-note" });
   share.said = h("span", { class: "z-small", role: "status" });
   share.file = h("input", { type: "file", accept: ".png,.json,image/png,application/json", hidden: true, onchange: () => share.file.files[0] && restore(share.file.files[0]) });
   share.text = h("textarea", { readonly: true, rows: 12, "aria-label": t("share") });
@@ -24,6 +25,7 @@ function buildShare() {
     { class: "z-share", "aria-label": t("share") },
     h("h3", {}, t("share")),
     share.files,
+    share.why,
     button("copy-link", t("link"), copyLink, t("link_hint")),
     button("copy-python", t("python"), () => copyCode("python")),
     button("copy-command", t("command"), () => copyCode("command")),
@@ -43,6 +45,7 @@ function buildShare() {
 function updateShare() {
   const usable = Boolean(current.id) && current.state === "ended";
   for (const button of share.files) button.disabled = !usable;
+  share.why.textContent = current.id ? "" : t("own_first");
 }
 
 async function download(kind) {
