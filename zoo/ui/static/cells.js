@@ -118,9 +118,10 @@ function showWhy(view, cell) {
 
 function showScores(view, cell) {
   view.scores.replaceChildren(
-    ...cell.metrics.map((score) =>
-      h("div", { title: `${score.label} ${score.text}${score.n ? ` (n = ${score.n})` : ""}` }, h("dt", {}, score.label), h("dd", {}, score.text)),
-    ),
+    ...cell.metrics.map((score) => {
+      const n = score.n ? ` (n = ${score.n})` : "";
+      return h("div", { title: `${score.label} ${score.text}${n}` }, h("dt", {}, score.label), h("dd", {}, score.text));
+    }),
   );
 }
 
