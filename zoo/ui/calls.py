@@ -170,7 +170,7 @@ def calls(registry: Registry, runner: Runner, people: People | None = None) -> l
     def restore_cards(data: Any) -> dict[str, Any]:
         """The cards of a comparison that comes from a file."""
         held = _Restored.model_validate(data)
-        return {"cards": [card.model_dump() for card in cards_of(held.cells, held.cards, registry)]}
+        return {"cards": [found.model_dump() for found in cards_of(held.cells, held.cards, registry)]}
 
     def as_code(data: Any) -> dict[str, Any]:
         """What the form asks for, as Python and as a command."""
