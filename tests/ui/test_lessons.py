@@ -11,9 +11,29 @@ from zoo.lessons.methods import Lesson
 from zoo.models import mixture
 from zoo.registry import Registry
 from zoo.ui import forward, latents, learn, moves
+from zoo.ui.offers import offers
 from zoo.ui.running import Runner
 
 REGISTRY = Registry(safe_mode=True)
+
+ODD = """
+from zoo import Query, Sampler, SamplerSpec, hookimpl
+ZOO_API = 1
+
+class Plain(Sampler):
+    class Params(Sampler.Params):
+        pass
+    def sample(self, x, levels, noise):
+        return (yield Query(x, levels[0])).x0
+
+class Broken(Plain):
+    def __init__(self, params=None):
+        raise RuntimeError("no")
+
+@hookimpl
+def register_samplers():
+    return [SamplerSpec("plain", Plain, title="Plain"), SamplerSpec("broken", Broken, title="Broken")]
+"""
 
 
 @pytest.mark.parametrize(
@@ -57,6 +77,16 @@ def test_the_stage_gets_numbers_that_the_browser_can_read():
     assert plain["path"]["states"][0] == long["path"]["states"][0]
     with pytest.raises(ValueError, match="At most 64 points"):
         moves.payload(["ddim"], "", "north", "0..64", REGISTRY, Runner(REGISTRY, "cpu"))
+
+
+def test_only_samplers_that_the_model_can_run_are_offered_each_with_the_steps_it_has(tmp_path):
+    (tmp_path / "odd.py").write_text(ODD)
+    registry = Registry(tmp_path)
+    found = {line.split()[0]: (title, line) for title, line in offers("mixture", registry)}
+    assert found["ddim"] == ("DDIM", "ddim steps=50") and found["consistency"][1] == "consistency steps=1"
+    assert found["odd/plain"] == ("Plain", "odd/plain")
+    assert {"diffusers/DDIMScheduler", "ddpm", "heun", "unipc", "progressive_distillation"} <= set(found)
+    assert not {"lcm", "diffusers/FlowMatchEulerDiscreteScheduler", "odd/broken"} & set(found)
 
 
 def test_a_card_escapes_what_a_plugin_wrote():

@@ -11,6 +11,7 @@ from PIL import Image
 
 from zoo.models import mixture
 from zoo.schedule import Level
+from zoo.ui import moves
 
 WAIT = 240_000
 """Milliseconds; much more than an idle machine needs."""
@@ -46,10 +47,11 @@ def lines(page: Any) -> list[str]:
 
 def test_paths_are_drawn_over_the_exact_density_and_follow_the_guidance_scale(page):
     open_tab(page, "See how it moves")
-    page.wait_for_function("document.querySelectorAll('.zoo-panel canvas').length == 6")
-    assert "exact" in page.locator(".zoo-panel").nth(2).inner_text()
-    assert "DDIM, 5 steps" in page.locator(".zoo-panel canvas").nth(2).get_attribute("aria-label")
-    assert page.locator(".zoo-panel", has_text="ddpm").first.inner_text().count("stochastic") == 1
+    page.wait_for_function("document.querySelectorAll('.zoo-panel canvas').length == 7")
+    assert lines(page) == list(moves.LINES)
+    assert "DDIM, 5 steps" in page.locator(".zoo-panel canvas").nth(3).get_attribute("aria-label")
+    for noisy in ("ddpm steps=50", "ddim steps=50 eta=1"):
+        assert page.locator(".zoo-panel", has_text=noisy).first.inner_text().count("stochastic") == 1
 
     model, level = mixture.build(), Level(0.6, 0.8, 0.0)
     points = torch.tensor([[0.3, -1.2], [2.0, 0.1], [-1.0, 1.4]], dtype=torch.float64)
@@ -82,6 +84,18 @@ def test_paths_are_drawn_over_the_exact_density_and_follow_the_guidance_scale(pa
     page.wait_for_function("document.querySelectorAll('.zoo-panel').length == 2")
     assert lines(page) == ["progressive_distillation steps=3", "ddim steps=2"]
     assert "distilled/3" in page.locator(".zoo-panel").first.inner_text(), "it says what it lacks"
+
+
+def test_a_sampler_is_added_by_its_title_with_the_keys_alone(page):
+    open_tab(page, "See how it moves")
+    page.get_by_label("Add a sampler").focus()
+    page.locator("#moves-add [role=option]", has_text="UniPC").first.wait_for()
+    page.keyboard.type("UniPC")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelectorAll('.zoo-panel canvas').length == 8")
+    assert lines(page) == [*moves.LINES, "unipc steps=20"]
+    assert page.input_value("#moves-methods textarea").splitlines()[-1] == "unipc steps=20"
+    page.wait_for_function("document.querySelector('#moves-add input').value == ''")  # ready for the next
 
 
 def test_pictures_between_two_seeds_and_a_picture_s_own_noise(page):

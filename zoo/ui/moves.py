@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from zoo.registry import Registry
 from zoo.ui import cards, latents, methods
 from zoo.ui.disclosure import unexpected, visible
 from zoo.ui.language import label
+from zoo.ui.offers import offers
 from zoo.ui.people import People, address
 from zoo.ui.request import comparison_from, limits_for, sentence
 from zoo.ui.running import AT_ONCE, Runner
@@ -32,6 +34,7 @@ MODEL = "mixture"
 LINES = (
     "ddpm steps=50",
     "ddim steps=50",
+    "ddim steps=50 eta=1",
     "ddim steps=5",
     "heun steps=5",
     "consistency steps=1",
@@ -86,6 +89,12 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
                 max_length=LONGEST,
                 elem_classes="zoo-code",
                 elem_id="moves-methods",
+            )
+            add = gr.Dropdown(
+                [],
+                label=label("moves.add"),
+                info=label("moves.add_info"),
+                elem_id="moves-add",
             )
             scale = gr.Slider(
                 0,
@@ -151,7 +160,18 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
     def first(request: gr.Request | None, drawn: Any, *asked: str) -> tuple[Any, str]:
         return (gr.skip(), "") if drawn else moved(request, *asked)
 
-    opened.select(first, [stage, *inputs], [stage, problem], **running)
+    def offered() -> Any:
+        return gr.update(choices=_offers(registry, runner))
+
+    opened.select(first, [stage, *inputs], [stage, problem], **running).then(offered, None, add, **running)
+
+    def added(request: gr.Request | None, chosen: str | None, lines: str, *others: str) -> tuple[Any, ...]:
+        if not chosen:
+            return None, gr.skip(), gr.skip(), gr.skip()
+        written = "\n".join([*lines.rstrip().splitlines(), chosen])
+        return None, written, *moved(request, written, *others)
+
+    add.input(added, [add, *inputs], [add, lines, stage, problem], **running).then(None, js=IDLE, **SCRIPTED)
 
     def rescaled(request: gr.Request | None, lines: str, scale: float, *others: str) -> tuple[Any, ...]:
         try:
@@ -163,7 +183,13 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
     scale.input(rescaled, [lines, scale, plain, guided, seeds], [lines, stage, problem], **running).then(
         None, js=IDLE, **SCRIPTED
     )
-    gr.on([*asks, scale.input], None, js=BUSY, **SCRIPTED)
+    gr.on([*asks, scale.input, add.input], None, js=BUSY, **SCRIPTED)
+
+
+@functools.lru_cache(maxsize=1)
+def _offers(registry: Registry, runner: Runner) -> list[tuple[str, str]]:
+    runner.ready()
+    return offers(MODEL, registry)
 
 
 def payload(
