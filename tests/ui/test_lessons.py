@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -108,6 +109,24 @@ def test_pictures_of_the_forward_process_are_strips_of_all_times():
             picture = Image.open(io.BytesIO(base64.b64decode(row[way].partition(",")[2])))
             assert picture.size == (forward.SIZE * len(forward.TIMES), forward.SIZE)
         assert row["snr"] == sorted(row["snr"], reverse=True)
+
+
+def test_the_curves_are_the_log_snr_of_the_papers_schedules():
+    drawn = re.findall(r'<polyline class="zoo-curve-\d" points="([^"]*)"', forward.curves())
+    u = np.cos((np.arange(1001) / 1000 + 0.008) / 1.008 * np.pi / 2) ** 2
+    betas = [
+        np.linspace(1e-4, 0.02, 1000),
+        np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2,
+        np.minimum(1 - u[1:] / u[:-1], 0.999),
+    ]
+    for points, beta in zip(drawn, betas, strict=True):
+        places = [tuple(map(float, point.split(","))) for point in points.split()]
+        abar = np.cumprod(1 - beta)
+        for x, y in (places[0], places[60], places[110]):
+            t = (x - 40) / (forward.WIDTH - 50) * 999
+            log_snr = np.interp(t, range(1000), np.log(abar / (1 - abar)))
+            shown = forward.HIGHEST - (y - 8) / (forward.HEIGHT - 34) * (forward.HIGHEST - forward.LOWEST)
+            assert shown == pytest.approx(log_snr, abs=0.1)
 
 
 def test_uploads_that_are_no_pictures_or_too_large_are_refused_without_naming_folders(tmp_path, monkeypatch):
