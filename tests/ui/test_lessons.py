@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from zoo.models import mixture
 from zoo.registry import Registry
 from zoo.ui import forward, latents, learn, moves
 from zoo.ui.offers import offers
+from zoo.ui.once import Once
 from zoo.ui.running import Runner
 
 REGISTRY = Registry(safe_mode=True)
@@ -88,6 +91,44 @@ def test_only_samplers_that_the_model_can_run_are_offered_each_with_the_steps_it
     assert found["odd/plain"] == ("Plain", "odd/plain")
     assert {"diffusers/DDIMScheduler", "ddpm", "heun", "unipc", "progressive_distillation"} <= set(found)
     assert not {"lcm", "diffusers/FlowMatchEulerDiscreteScheduler", "odd/broken"} & set(found)
+
+
+def test_what_the_tab_begins_with_is_computed_once_and_what_else_is_asked_each_time(monkeypatch):
+    asked: list[str] = []
+    status = "failed"
+
+    def payload(lines, plain, guided, seeds, registry, runner):
+        asked.append(seeds)
+        return {"panels": [{"status": "done"}, {"status": status}], "lines": lines}
+
+    monkeypatch.setattr(moves, "payload", payload)
+    drawing = moves.first_kept(REGISTRY, Runner(REGISTRY, "cpu"))
+    drawing(*moves.FIRST)
+    status = "done"
+    kept = drawing(*moves.FIRST)
+    assert len(asked) == 2, "what failed is tried again"
+    assert drawing(*moves.FIRST) is kept and kept["lines"] == list(moves.LINES)
+    for _ in range(2):
+        assert drawing(*moves.FIRST[:3], "7") is not kept
+    assert asked == ["0..23", "0..23", "7", "7"]
+
+
+def test_an_error_is_not_kept_and_those_who_ask_at_once_get_one_answer():
+    answers = iter([ValueError("not yet"), "found", "again"])
+
+    def work(*asked):
+        time.sleep(0.05)
+        found = next(answers)
+        if isinstance(found, ValueError):
+            raise found
+        return found
+
+    once = Once(work, ("a",))
+    with pytest.raises(ValueError, match="not yet"):
+        once("a")
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(once, "aaaa")) == ["found"] * 4
+    assert once("b") == "again"
 
 
 def test_a_card_escapes_what_a_plugin_wrote():

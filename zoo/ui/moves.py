@@ -18,6 +18,7 @@ from zoo.ui import cards, latents, methods
 from zoo.ui.disclosure import unexpected, visible
 from zoo.ui.language import label
 from zoo.ui.offers import offers
+from zoo.ui.once import Once
 from zoo.ui.people import People, address
 from zoo.ui.request import comparison_from, limits_for, sentence
 from zoo.ui.running import AT_ONCE, Runner
@@ -41,6 +42,9 @@ LINES = (
     "ddim steps=20 | cfg scale=3",
 )
 """What the tab begins with."""
+
+FIRST = ("\n".join(LINES), "", "north", "0..23")
+"""Methods, prompts and seeds of that, as they stand in the form."""
 
 MODES = ("east", "northeast", "north", "northwest", "west", "southwest", "south", "southeast")
 """The model's own names of its classes, which it would take torch to ask it for."""
@@ -81,7 +85,7 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
     with gr.Row(elem_classes="zoo-lab", elem_id="moves"):
         with gr.Column(elem_classes="zoo-lab-form", min_width=280):
             lines = gr.Textbox(
-                "\n".join(LINES),
+                FIRST[0],
                 label=label("moves.methods"),
                 info=label("moves.methods_info"),
                 lines=7,
@@ -108,21 +112,21 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
             )
             plain = gr.Dropdown(
                 [(label("moves.whole"), ""), *MODES],
-                value="",
+                value=FIRST[1],
                 label=label("moves.plain"),
                 filterable=False,
                 elem_id="moves-plain",
             )
             guided = gr.Dropdown(
                 MODES,
-                value="north",
+                value=FIRST[2],
                 label=label("moves.guided"),
                 info=label("moves.guided_info"),
                 filterable=False,
                 elem_id="moves-guided",
             )
             seeds = gr.Textbox(
-                "0..23",
+                FIRST[3],
                 label=label("moves.seeds"),
                 info=label("moves.seeds_info"),
                 max_lines=1,
@@ -136,10 +140,12 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
             )
             gr.Markdown(label("moves.look"), elem_classes="zoo-look")
 
+    drawing = first_kept(registry, runner)
+
     def moved(request: gr.Request | None, lines: str, plain: str, guided: str, seeds: str) -> tuple[Any, str]:
         try:
             with people.working(address(request)):
-                return payload(_lines(lines), plain or "", guided or "", seeds, registry, runner), ""
+                return drawing(lines, plain or "", guided or "", seeds), ""
         except ValueError as error:
             return gr.skip(), cards.problem(sentence(error))
         except Exception as error:  # a plugin's own code ran
@@ -184,6 +190,15 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
         None, js=IDLE, **SCRIPTED
     )
     gr.on([*asks, scale.input, add.input], None, js=BUSY, **SCRIPTED)
+
+
+def first_kept(registry: Registry, runner: Runner) -> Once[dict[str, Any]]:
+    """`payload` of the form's text; what the tab begins with is computed once, if all of it could be."""
+
+    def drawing(lines: str, plain: str, guided: str, seeds: str) -> dict[str, Any]:
+        return payload(_lines(lines), plain, guided, seeds, registry, runner)
+
+    return Once(drawing, FIRST, lambda found: all(panel["status"] == "done" for panel in found["panels"]))
 
 
 @functools.lru_cache(maxsize=1)
