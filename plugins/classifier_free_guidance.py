@@ -52,7 +52,8 @@ def register_conditioners():
             "cfg",
             ClassifierFreeGuidance,
             title="Classifier-free guidance",
-            summary="Extrapolates from the empty prompt's answer past the prompt's: closer to the words, less varied.",
+            summary="It extrapolates from the answer to the empty or negative prompt past the answer to the prompt. "
+            "Pictures keep closer to the words, and vary less.",
             paper="2207.12598",
             equation=r"\hat\varepsilon = \varepsilon_\theta(x_t, n)"
             r" + \text{scale}\,\big(\varepsilon_\theta(x_t, p) - \varepsilon_\theta(x_t, n)\big)",

@@ -51,7 +51,8 @@ def register_conditioners():
             "classifier_guidance",
             ClassifierGuidance,
             title="Classifier guidance",
-            summary="Follows the gradient of a classifier that was trained on noisy pictures towards one class.",
+            summary="It pulls every step towards what a classifier takes for the class. The classifier was trained on "
+            "noisy pictures, and its gradient says which way to go.",
             paper="2105.05233",
             equation=r"\hat\varepsilon = \varepsilon_\theta(x_t)"
             r" - \text{scale}\,\sigma_t\,\nabla_{x_t} \log p_\phi(y \mid x_t)",

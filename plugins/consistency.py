@@ -136,7 +136,8 @@ def register_samplers():
             "consistency",
             Consistency,
             title="Consistency model",
-            summary="1 to 8 steps by a network that says where the ODE ends; three recipes to make one.",
+            summary="A network says at once where the probability-flow ODE ends. Each further step puts fresh noise "
+            "on its answer, less every time, and asks again.",
             paper="2303.01469",
             equation=r"\hat x_0 = f_\theta(x_t, t), \qquad x_s = \alpha_s\,\hat x_0 + \sigma_s z",
             cost="One evaluation a step, one to a few steps; and the training of its network.",
@@ -147,7 +148,8 @@ def register_samplers():
             "lcm",
             LatentConsistency,
             title="Latent consistency",
-            summary="Few steps by a network distilled from a guided teacher, which takes the scale as an input.",
+            summary="A network distilled from a guided teacher says at once where the guided ODE ends. It takes the "
+            "guidance scale as an input, and each further step puts fresh noise on its answer and asks again.",
             paper="2310.04378",
             equation=r"\hat x_0 = f_\theta(x_t, t, w), \qquad x_s = \alpha_s\,\hat x_0 + \sigma_s z,"
             r"\quad w = \text{scale} - 1",

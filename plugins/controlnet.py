@@ -62,7 +62,8 @@ def register_conditioners():
             "controlnet",
             ControlNet,
             title="ControlNet",
-            summary="Follows a picture's edges, segments, scribbles or pose, whatever the prompt says of the rest.",
+            summary="It makes pictures follow the edges, segments, scribbles or pose of a given one. A trained copy "
+            "of the network’s encoder reads them, and adds what it finds to the network’s own features.",
             paper="2302.05543",
             equation=r"y = F(x) + \text{scale}\,Z_2\big(F_c(x + Z_1(c))\big)",
             cost="One evaluation of the control network a step, beside the denoiser’s; none outside its interval.",

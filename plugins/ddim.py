@@ -56,7 +56,8 @@ def register_samplers():
             "ddim",
             DDIM,
             title="DDIM",
-            summary="First-order solver of the probability-flow ODE; η mixes in fresh noise.",
+            summary="Each step takes the predicted noise out and puts less of it back. That solves the "
+            "probability-flow ODE to first order; with η above 0, some of what is put back is fresh noise.",
             paper="2010.02502",
             equation=r"x_s = \alpha_s\,\hat x_0 + \sqrt{\sigma_s^2 - \sigma^2}\,\hat\varepsilon + \sigma z,"
             r"\qquad \sigma = \eta\,\sigma_s\sqrt{1 - \Big(\frac{\alpha_t\,\sigma_s}{\alpha_s\,\sigma_t}\Big)^2}",

@@ -67,7 +67,8 @@ def register_samplers():
             "ddpm",
             DDPM,
             title="DDPM",
-            summary="Ancestral sampling: each step draws from the posterior. Best with hundreds of steps.",
+            summary="Every step moves to the mean of a posterior and, but for the last, adds fresh noise. That mean "
+            "mixes the noisy picture with the clean one that the network predicts from it.",
             paper="2006.11239",
             equation=r"x_s = \frac{\alpha_s \beta\,\hat x_0 + \frac{\alpha_t}{\alpha_s}\sigma_s^2\,x_t}{\sigma_t^2}"
             r" + \sqrt{\tilde\beta}\,z, \qquad \beta = \sigma_t^2 - \frac{\alpha_t^2}{\alpha_s^2}\,\sigma_s^2,"

@@ -35,7 +35,8 @@ def register_samplers():
             "euler",
             Euler,
             title="Euler (Karras)",
-            summary="First-order solver at noise levels dense near the data; churn mixes in fresh noise.",
+            summary="Each step follows the slope of the probability-flow ODE at its start. Its noise levels are dense "
+            "near the data, and churn can mix in fresh noise.",
             paper="2206.00364",
             equation=r"z_s = z_t + (\varsigma_s - \varsigma_t)\,\hat\varepsilon,"
             r"\qquad z = \frac{x}{\alpha}, \quad \varsigma = \frac{\sigma}{\alpha}",

@@ -48,7 +48,8 @@ def register_samplers():
             "heun",
             Heun,
             title="Heun (EDM)",
-            summary="Second-order solver of the probability-flow ODE, two evaluations a step; churn mixes in noise.",
+            summary="Each step but the last follows the mean of two slopes: at its start, and where Euler’s step "
+            "would end. That solves the probability-flow ODE to second order, and churn can mix in fresh noise.",
             paper="2206.00364",
             equation=r"z_s = z_t + (\varsigma_s - \varsigma_t)\,\frac{d + d'}{2}, \qquad d = \hat\varepsilon(z_t),"
             r"\quad d' = \hat\varepsilon\big(z_t + (\varsigma_s - \varsigma_t)\,d\big)",

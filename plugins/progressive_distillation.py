@@ -40,7 +40,8 @@ def register_samplers():
             "progressive_distillation",
             ProgressiveDistillation,
             title="Progressive distillation",
-            summary="1, 2, 4 or 8 steps by students trained to do one step for every two of their teacher.",
+            summary="A student network takes DDIM’s steps, each as long as many of the original model’s. It was "
+            "trained in rounds, in each of which one step learned to end where two of its teacher’s do.",
             paper="2202.00512",
             equation=r"x_s = \alpha_s\,\hat x_0 + \sigma_s\,\hat\varepsilon, \qquad"
             r" \hat x_0 \approx \frac{z'' - (\sigma''/\sigma_t)\,x_t}{\alpha'' - (\sigma''/\sigma_t)\,\alpha_t}"

@@ -93,7 +93,8 @@ def register_samplers():
             "unipc",
             UniPC,
             title="UniPC",
-            summary="Multistep predictor and corrector in log-SNR: up to third order at one evaluation a step.",
+            summary="It predicts each step from earlier answers, and corrects it when the next answer is there. Both "
+            "are multistep formulas in log-SNR, up to third order to predict and one order more to correct.",
             paper="2302.04867",
             equation=r"x_s = \frac{\sigma_s}{\sigma_t}\,x_t + \alpha_s\Big[M_0\,\hat x_0(t)"
             r" + \sum_m \frac{c_m}{r_m}\big(\hat x_0(m) - \hat x_0(t)\big)\Big]",

@@ -161,6 +161,7 @@ def test_methods_and_metrics_are_listed(capsys, plugins_dir):
     samplers, conditioners = capsys.readouterr().out.split("\nconditioners\n")
     assert samplers.startswith("samplers\nddpm ") and "\nddim " in samplers and "\nspecimens/" in samplers
     assert conditioners.startswith("cfg ")
+    assert all(line.count(". ") == 0 for line in conditioners.splitlines()), "the first sentence alone"
     assert main(["methods", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in listed["samplers"]][:2] == ["ddpm", "ddim"]

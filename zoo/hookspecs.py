@@ -48,7 +48,7 @@ class Spec:
         implementation: the class, or "package.module:Class", imported at first use. Of a model: a function
             without arguments that builds it, or "package.module:function".
         title: what a person reads.
-        summary: one or two sentences.
+        summary: one or two sentences; lists show the first alone.
         paper: its arXiv number, such as "2010.02502".
         params: the parameters; by default the implementation's own `Params`.
         equation: of one step, in LaTeX as KaTeX reads it, without delimiters.

@@ -30,6 +30,17 @@ def test_every_built_in_method_says_what_it_costs_when_to_use_it_and_its_equatio
         assert not re.search(r"(?<![\w{])s(?!\w)", lesson.equation), "s is a level, and only an index"
 
 
+def test_every_built_in_card_says_in_two_sentences_what_its_method_does():
+    cards = [lesson for lesson in lessons(Registry(safe_mode=True)) if len(lesson.names) == 1]
+    assert len(cards) >= 12
+    for card in cards:
+        sentences = re.split(r"(?<=[.!?])\s+", card.summary)
+        assert len(sentences) == 2, card.summary
+        for sentence in sentences:
+            assert re.fullmatch(r"[A-Z][^.!?]*\.", sentence) and len(sentence.split()) >= 6, sentence
+        assert len(sentences[0]) <= 110, "the first stands in lists too"
+
+
 def test_schedulers_of_diffusers_share_one_lesson_and_others_have_their_own():
     registry = Registry(safe_mode=True)
     found = lessons(registry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,31 @@ def test_every_line_that_is_shown_is_in_its_file_at_that_line(shown):
 
 def test_the_paper_s_lines_are_all_there():
     assert [len(algorithm.steps) for algorithm in ALGORITHMS] == [7, 6, 2]
+
+
+NOTATION = re.compile(
+    r"\\(?:frac|sqrt|dots|cdots|sim|Big|[lr]Vert|mathrm\{\w+\}|[{},])"  # what joins symbols, or is a word
+    r"|(?P<symbol>(?:\\(?:bar|hat|tilde|mathcal)\s*)?(?:\\[a-zA-Z]+|[a-zA-Z])(?:_\\theta)?)"
+)
+
+
+def symbols(latex: str) -> set[str]:
+    """Those of a formula, indices included: `\\bar\\alpha_t` is of `\\bar\\alpha` and `t`."""
+    return {found["symbol"].replace(" ", "") for found in NOTATION.finditer(latex) if found["symbol"]}
+
+
+def test_every_symbol_of_the_algorithms_has_a_row_of_its_own():
+    defined: set[str] = set()
+    for symbol in SYMBOLS:
+        # Neither its arguments nor its indices: those have rows of their own.
+        name = re.sub(r"\(x_.*?\)|_\w|_\{.*?\}", "", symbol.latex.partition("=")[0])
+        defined |= symbols(name)
+    shown = [re.findall(r"\$(.*?)\$", step.says) for algorithm in ALGORITHMS for step in algorithm.steps]
+    used = set().union(*(symbols(formula) for formulas in shown for formula in formulas))
+    assert used >= {r"\alpha", r"\varepsilon", r"\varepsilon_\theta", r"\hatx", *"xqtsTz"}, (
+        "else none would be missed"
+    )
+    assert used - defined == set()
 
 
 @pytest.mark.parametrize(

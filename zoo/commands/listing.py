@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ def _metrics(arguments: argparse.Namespace) -> int:
 
 
 def _list(as_json: bool, tables: Mapping[str, Mapping[str, Spec]]) -> None:
-    """Names with titles and summaries; a table of one kind alone, and of several under their headings."""
+    """Names with titles and summaries, as text their first sentence alone; several kinds under their headings."""
     if as_json:
         listed = {
             kind: [{"name": n, "title": spec.title, "summary": spec.summary} for n, spec in table.items()]
@@ -106,7 +107,8 @@ def _list(as_json: bool, tables: Mapping[str, Mapping[str, Spec]]) -> None:
         if len(tables) > 1:
             print(f"{'' if number == 0 else chr(10)}{kind}")
         for name, spec in table.items():
-            print(f"{name:{width}} {spec.title}{': ' if spec.summary else ''}{spec.summary}")
+            first = re.split(r"(?<=[.!?])\s+(?=[A-Z])", spec.summary)[0]
+            print(f"{name:{width}} {spec.title}{': ' if first else ''}{first}")
 
 
 def _explained(part: Explained) -> str:

@@ -167,7 +167,10 @@ class Symbol:
     """A symbol of the papers, and what it is called here.
 
     Attributes:
+        latex: the symbol, or several, and after an equals sign what it is short for.
+        name: what it is called in the code.
         meaning: names what is said of it, `lessons.means_…` in `zoo/ui/words`.
+        code: as in `Step`.
     """
 
     latex: str
@@ -181,14 +184,18 @@ class Symbol:
 
 
 SYMBOLS = (
+    Symbol("q(x_0)", "pictures", "data", (_TRAIN, "pictures = ")),
+    Symbol(r"x_0,\ x_t,\ x_T", "x0, x_t, x", "states", (_LOSS, "x_t =")),
+    Symbol(r"t,\ s,\ T", "t, s, schedule.timesteps", "steps", (_DDPM, "for t, s in levels.pairs")),
     Symbol(
         r"\beta_t",
         "betas",
         "betas",
         ("zoo.schedule:DiscreteSchedule.linear", "return"),
     ),
+    Symbol(r"\alpha_t = 1 - \beta_t", "step ** 2", "alpha", (_DDPM, "step = ")),
     Symbol(
-        r"\bar\alpha_t = \prod_{s \le t} (1 - \beta_s)",
+        r"\bar\alpha_t = \alpha_1 \cdots \alpha_t",
         "alphas_cumprod",
         "alphas",
         ("zoo.schedule:DiscreteSchedule.from_betas", "return"),
@@ -205,12 +212,15 @@ SYMBOLS = (
         "log_snr",
         ("zoo.schedule:Level.log_snr", "return 2"),
     ),
+    Symbol(r"\mathcal N(0, I)", "standard_normal", "normal", ("zoo.noise:unit_noise", "return generator")),
+    Symbol(r"\varepsilon", "noise", "epsilon", (_DRAW, "noise =")),
     Symbol(
-        r"\varepsilon_\theta(x_t, t)",
+        r"\varepsilon_\theta(x_t, t),\ \hat\varepsilon",
         "(yield Query(x, t)).eps",
         "eps",
         (_DDPM, "prediction = yield"),
     ),
+    Symbol(r"\theta,\ \nabla_\theta", "network.parameters()", "theta", (_TRAIN, "optimizer =")),
     Symbol(
         r"\hat x_0",
         "prediction.x0",
@@ -223,6 +233,6 @@ SYMBOLS = (
         "variance",
         (_DDPM, "variance = beta"),
     ),
-    Symbol(r"z", "noise()", "noise", ("zoo.noise:KeyedNoise.__call__", "arrays =")),
+    Symbol("z", "noise()", "noise", ("zoo.noise:KeyedNoise.__call__", "arrays =")),
     Symbol(r"\eta", "eta", "eta", (_DDIM, "sigma = self")),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from pathlib import Path
 
 import gradio as gr
@@ -130,7 +131,7 @@ def symbol_table(language: str = ENGLISH) -> str:
     """Every symbol, what it is called in the code, and a line where it is."""
     rows = "".join(
         f"<tr><td>${html.escape(symbol.latex)}$</td><td><code>{html.escape(symbol.name)}</code></td>"
-        f"<td>{html.escape(say(f'lessons.means_{symbol.meaning}', language))}</td>"
+        f"<td>{_with_code(say(f'lessons.means_{symbol.meaning}', language))}</td>"
         f"<td>{_lines(symbol.source(), language)}</td></tr>"
         for symbol in SYMBOLS
     )
@@ -140,3 +141,8 @@ def symbol_table(language: str = ENGLISH) -> str:
         f"<h3>{say('learn.symbols', language)}</h3><div class='zoo-scroll'><table><thead><tr>{heads}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
     )
+
+
+def _with_code(text: str) -> str:
+    """A text as HTML, with what it names of the code between ` signs as code."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", html.escape(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from zoo.registry import Registry
 from zoo.ui import cards, latents, methods
 from zoo.ui.disclosure import unexpected, visible
 from zoo.ui.language import label
+from zoo.ui.offers import offers
+from zoo.ui.once import Once
 from zoo.ui.people import People, address
 from zoo.ui.request import comparison_from, limits_for, sentence
 from zoo.ui.running import AT_ONCE, Runner
@@ -32,12 +35,16 @@ MODEL = "mixture"
 LINES = (
     "ddpm steps=50",
     "ddim steps=50",
+    "ddim steps=50 eta=1",
     "ddim steps=5",
     "heun steps=5",
     "consistency steps=1",
     "ddim steps=20 | cfg scale=3",
 )
 """What the tab begins with."""
+
+FIRST = ("\n".join(LINES), "", "north", "0..23")
+"""Methods, prompts and seeds of that, as they stand in the form."""
 
 MODES = ("east", "northeast", "north", "northwest", "west", "southwest", "south", "southeast")
 """The model's own names of its classes, which it would take torch to ask it for."""
@@ -78,7 +85,7 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
     with gr.Row(elem_classes="zoo-lab", elem_id="moves"):
         with gr.Column(elem_classes="zoo-lab-form", min_width=280):
             lines = gr.Textbox(
-                "\n".join(LINES),
+                FIRST[0],
                 label=label("moves.methods"),
                 info=label("moves.methods_info"),
                 lines=7,
@@ -86,6 +93,12 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
                 max_length=LONGEST,
                 elem_classes="zoo-code",
                 elem_id="moves-methods",
+            )
+            add = gr.Dropdown(
+                [],
+                label=label("moves.add"),
+                info=label("moves.add_info"),
+                elem_id="moves-add",
             )
             scale = gr.Slider(
                 0,
@@ -99,21 +112,21 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
             )
             plain = gr.Dropdown(
                 [(label("moves.whole"), ""), *MODES],
-                value="",
+                value=FIRST[1],
                 label=label("moves.plain"),
                 filterable=False,
                 elem_id="moves-plain",
             )
             guided = gr.Dropdown(
                 MODES,
-                value="north",
+                value=FIRST[2],
                 label=label("moves.guided"),
                 info=label("moves.guided_info"),
                 filterable=False,
                 elem_id="moves-guided",
             )
             seeds = gr.Textbox(
-                "0..23",
+                FIRST[3],
                 label=label("moves.seeds"),
                 info=label("moves.seeds_info"),
                 max_lines=1,
@@ -127,10 +140,12 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
             )
             gr.Markdown(label("moves.look"), elem_classes="zoo-look")
 
+    drawing = first_kept(registry, runner)
+
     def moved(request: gr.Request | None, lines: str, plain: str, guided: str, seeds: str) -> tuple[Any, str]:
         try:
             with people.working(address(request)):
-                return payload(_lines(lines), plain or "", guided or "", seeds, registry, runner), ""
+                return drawing(lines, plain or "", guided or "", seeds), ""
         except ValueError as error:
             return gr.skip(), cards.problem(sentence(error))
         except Exception as error:  # a plugin's own code ran
@@ -151,7 +166,18 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
     def first(request: gr.Request | None, drawn: Any, *asked: str) -> tuple[Any, str]:
         return (gr.skip(), "") if drawn else moved(request, *asked)
 
-    opened.select(first, [stage, *inputs], [stage, problem], **running)
+    def offered() -> Any:
+        return gr.update(choices=_offers(registry, runner))
+
+    opened.select(first, [stage, *inputs], [stage, problem], **running).then(offered, None, add, **running)
+
+    def added(request: gr.Request | None, chosen: str | None, lines: str, *others: str) -> tuple[Any, ...]:
+        if not chosen:
+            return None, gr.skip(), gr.skip(), gr.skip()
+        written = "\n".join([*lines.rstrip().splitlines(), chosen])
+        return None, written, *moved(request, written, *others)
+
+    add.input(added, [add, *inputs], [add, lines, stage, problem], **running).then(None, js=IDLE, **SCRIPTED)
 
     def rescaled(request: gr.Request | None, lines: str, scale: float, *others: str) -> tuple[Any, ...]:
         try:
@@ -163,7 +189,22 @@ def _plane(registry: Registry, runner: Runner, people: People, concurrency_id: s
     scale.input(rescaled, [lines, scale, plain, guided, seeds], [lines, stage, problem], **running).then(
         None, js=IDLE, **SCRIPTED
     )
-    gr.on([*asks, scale.input], None, js=BUSY, **SCRIPTED)
+    gr.on([*asks, scale.input, add.input], None, js=BUSY, **SCRIPTED)
+
+
+def first_kept(registry: Registry, runner: Runner) -> Once[dict[str, Any]]:
+    """`payload` of the form's text; what the tab begins with is computed once, if all of it could be."""
+
+    def drawing(lines: str, plain: str, guided: str, seeds: str) -> dict[str, Any]:
+        return payload(_lines(lines), plain, guided, seeds, registry, runner)
+
+    return Once(drawing, FIRST, lambda found: all(panel["status"] == "done" for panel in found["panels"]))
+
+
+@functools.lru_cache(maxsize=1)
+def _offers(registry: Registry, runner: Runner) -> list[tuple[str, str]]:
+    runner.ready()
+    return offers(MODEL, registry)
 
 
 def payload(
