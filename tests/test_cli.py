@@ -182,6 +182,15 @@ def test_a_method_is_explained_with_its_parameters(capsys):
     assert "there is no sampler 'dim'" in capsys.readouterr().err
 
 
+def test_who_has_read_enough_is_not_told_of_an_error():
+    listing = subprocess.Popen(
+        [sys.executable, "-m", "zoo", "plugins"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    listing.stdout.close()
+    assert listing.stderr.read() == b""
+    assert listing.wait() == 141
+
+
 @pytest.mark.parametrize(
     ("bounds", "shown"),
     [({}, ""), ({"min": 1}, "≥ 1"), ({"max": 2.5}, "≤ 2.5"), ({"min": 0, "max": 1}, "0 to 1")],

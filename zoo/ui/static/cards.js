@@ -210,7 +210,7 @@ function makeDraggable(card) {
         const box = other.element.getBoundingClientRect();
         return moved.clientY >= box.top && moved.clientY <= box.bottom;
       });
-      if (over >= 0) moveTo(card, over);
+      if (over >= 0 && staysUnder(moved.clientY, card, over)) moveTo(card, over);
     };
     const end = () => {
       document.removeEventListener("pointermove", follow);
@@ -221,4 +221,11 @@ function makeDraggable(card) {
     document.addEventListener("pointerup", end, { once: true });
     document.addEventListener("pointercancel", end, { once: true });
   });
+}
+
+/** Whether the pointer will be over the card once that has this place; else it and a taller one would swap for ever. */
+function staysUnder(y, card, place) {
+  const { height } = card.element.getBoundingClientRect();
+  const other = cards.items[place].element.getBoundingClientRect();
+  return place > cards.items.indexOf(card) ? y >= other.bottom - height : y <= other.top + height;
 }

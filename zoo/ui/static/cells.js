@@ -12,7 +12,7 @@ function buildCell(index, seeds, corner) {
   for (const seed of seeds) {
     const img = h("img", { alt: "", decoding: "sync", hidden: true, draggable: "false" });
     const frame = h("canvas", { class: "z-frame", hidden: true, "aria-hidden": "true" });
-    const button = h("button", { type: "button", class: "zoo-tile", tabindex: "-1", onclick: () => isMagnified() || openSlider(index, view.seeds.indexOf(seed)) }, img, frame);
+    const button = h("button", { type: "button", class: "zoo-tile", tabindex: "-1", "aria-label": t("seed", { seed }), onclick: () => isMagnified() || openSlider(index, view.seeds.indexOf(seed)) }, img, frame);
     const caption = h("figcaption", {}, t("seed", { seed }));
     view.tiles.push({ seed, img, frame, button, caption });
   }
@@ -26,7 +26,7 @@ function buildCell(index, seeds, corner) {
   view.time = h("span", { class: "zoo-time" });
   view.retry = h("button", { type: "button", class: "zoo-retry z-quiet", hidden: true, onclick: () => retryCell(index) }, icon("retry"), h("span"));
   view.scores = h("dl", { class: "zoo-scores" });
-  view.trace = h("pre");
+  view.trace = h("pre", { tabindex: 0 }); // it scrolls, and the keys reach it
   view.details = h("details", { class: "zoo-traceback", hidden: true }, h("summary", {}, t("traceback")), view.trace);
   view.reading = h("span", { class: "zoo-reading", hidden: true });
   view.element = h(
