@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 from typing import Any
@@ -27,11 +28,21 @@ def enable() -> None:
 
 
 class Tools(gradio.mcp.GradioMCPServer):  # type: ignore[misc]
-    """Gradio's server of the public endpoints, but for its answers: it would write them as Python does.
+    """Gradio's server of the public endpoints, but for its answers, and for how it asks.
 
-    Here they are JSON. The sheet of a comparison comes as a picture, and the pictures in its cells are left out, since
-    an assistant reads data URIs letter by letter.
+    It would write answers as Python does. Here they are JSON. The sheet of a comparison comes as a picture, and the
+    pictures in its cells are left out, since an assistant reads data URIs letter by letter.
+
+    It would ask over HTTP, from this machine and with the caller's own headers. All assistants would be one person
+    then, and as many as they like who make up an X-Forwarded-For, which is believed of this machine. Here a call is
+    answered within the caller's own request.
     """
+
+    def _prepare_tool_call_args(self, name: str, arguments: dict[str, Any]) -> Any:
+        endpoint, values, headers, function = super()._prepare_tool_call_args(name, arguments)
+        direct = copy.copy(function)
+        direct.queue = False  # only what waits in gradio's queue is asked over HTTP
+        return endpoint, values, headers, direct
 
     def postprocess_output_data(self, data: Any, root_url: str) -> list[Any]:
         """The content of a tool's answer: text, and a picture if there is one."""
