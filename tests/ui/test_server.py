@@ -75,3 +75,13 @@ def test_a_space_listens_to_all(serve, monkeypatch):
     assert serve()["server_name"] == "0.0.0.0"
     monkeypatch.setenv("GRADIO_SERVER_NAME", "10.0.0.7")
     assert serve()["server_name"] == "10.0.0.7", "what its owner says comes first"
+
+
+@pytest.mark.parametrize(("flag", "variable"), [(["--mcp"], ""), ([], "1")], ids=["flag", "environment"])
+def test_tools_have_no_login_and_so_are_not_served_where_one_is_asked_for(monkeypatch, flag, variable):
+    monkeypatch.setenv("ZOO_MCP", variable)
+    monkeypatch.setenv("ZOO_LOGIN", "ada:a-long-password")
+    monkeypatch.setattr(page, "build", lambda *_: pytest.fail("a page was built"))
+    with pytest.raises(ValueError, match=r"--mcp and ZOO_MCP go without ZOO_LOGIN.*open to all") as refused:
+        server.serve(parsed("--safe-mode", "--port", "7999", *flag))
+    assert "a-long-password" not in str(refused.value)
