@@ -87,9 +87,7 @@ class Prepared:
                     event = _event(index, cell, model, results[index].method)
                 results[index] = event.result
                 if event.kind == "failed":
-                    registry.note(
-                        comparison.cells[index].names, f"{event.result.method}: {event.result.error}"
-                    )
+                    registry.note(comparison.cells[index].names, event.result.method, event.result.error)
                 yield event
         if self.metrics and not cancelled():
             done = {i: (cell, image) for i, cell in cells.items() if (image := results[i].images) is not None}
@@ -101,7 +99,7 @@ class Prepared:
                 results[index] = replace(results[index], metrics=scores)
                 for name, score in scores.items():
                     if isinstance(score, NoScore) and score.failed:
-                        registry.note([Part.parse(name).name], f"the metric {name}: {score.reason}")
+                        registry.note([Part.parse(name).name], f"the metric {name}", score.reason)
                 steps = cells[index].steps
                 yield Event("scored", index, steps, steps, results[index], results[index].images)
         return ComparisonResult(comparison, tuple(results), tuple(notices))

@@ -264,7 +264,7 @@ def _timed_out(event: Event, seconds: int) -> Event:
 def _note(event: Event, comparison: Comparison, registry: Registry) -> None:
     """Note in this process what failed in use in the other."""
     if event.kind == "failed":
-        registry.note(comparison.cells[event.cell].names, f"{event.result.method}: {event.result.error}")
+        registry.note(comparison.cells[event.cell].names, event.result.method, event.result.error)
     for name, score in event.result.metrics.items() if event.kind == "scored" else ():
         if isinstance(score, NoScore) and score.failed:
-            registry.note([name.split()[0]], f"the metric {name}: {score.reason}")
+            registry.note([name.split()[0]], f"the metric {name}", score.reason)
