@@ -38,6 +38,10 @@ def register_samplers():
     return [SamplerSpec("held", Held, title="Held")]
 '''
 
+ACCEPT = {"accept": "application/json, text/event-stream"}
+WAIT = 240
+"""Seconds; much more than an idle machine needs."""
+
 BUSY = "1 of your comparisons are at work already"
 
 
@@ -62,7 +66,7 @@ def fresh(folder: Path) -> None:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WAIT
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -75,22 +79,18 @@ def caller(page: Server, host: str = "127.0.0.1") -> httpx.Client:
             probe.bind((host, 0))
         except OSError:
             pytest.skip("this machine has one address only")
-    return httpx.Client(base_url=page.url, timeout=60, transport=httpx.HTTPTransport(local_address=host))
+    return httpx.Client(base_url=page.url, timeout=WAIT, transport=httpx.HTTPTransport(local_address=host))
+
+
+def asked(method: str) -> dict[str, object]:
+    """To compare one method, in the words of the protocol."""
+    call = {"name": "compare", "arguments": {"methods": [method], "model": "gaussian"}}
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
 
 
 def tool(client: httpx.Client, method: str, **headers: str) -> str:
-    """What the tool says to a comparison of one method."""
-    arguments = {"methods": [method], "model": "gaussian"}
-    answer = client.post(
-        "gradio_api/mcp/",
-        json={
-            "jsonrpc": "2.0",
-            "id": 1,
-            "method": "tools/call",
-            "params": {"name": "compare", "arguments": arguments},
-        },
-        headers={"accept": "application/json, text/event-stream", **headers},
-    )
+    """What the tool says to it."""
+    answer = client.post("gradio_api/mcp/", json=asked(method), headers=ACCEPT | headers)
     (data,) = (line for line in answer.text.splitlines() if line.startswith("data: {"))
     return str(json.loads(data.removeprefix("data: "))["result"]["content"][0]["text"])
 
@@ -107,3 +107,21 @@ def test_an_assistant_is_known_by_where_it_calls_from_and_not_by_what_it_says(pa
     first.join()
     assert '"done"' in told[0]
     assert '"done"' in tool(ada, "ddim steps=1")
+
+
+def test_what_an_assistant_no_longer_waits_for_is_cancelled(page, folder):
+    with (
+        caller(page) as leaving,
+        leaving.stream("POST", "gradio_api/mcp/", json=asked("odd/held"), headers=ACCEPT),
+    ):
+        wait_until((folder / "begun").exists)
+    wait_until((folder / "closed").exists)
+
+
+def test_what_a_caller_no_longer_waits_for_is_cancelled(page, folder):
+    with caller(page) as leaving:
+        data = {"data": [["odd/held"], "gaussian", "", "", "0", False, None, None]}
+        event = leaving.post("gradio_api/call/compare", json=data).json()["event_id"]
+        with leaving.stream("GET", f"gradio_api/call/compare/{event}"):
+            wait_until((folder / "begun").exists)
+    wait_until((folder / "closed").exists)
