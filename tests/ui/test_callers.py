@@ -101,7 +101,8 @@ def test_an_assistant_is_known_by_where_it_calls_from_and_not_by_what_it_says(pa
     first = threading.Thread(target=lambda: told.append(tool(ada, "odd/held")))
     first.start()
     wait_until((folder / "begun").exists)
-    assert BUSY in tool(caller(page, "127.0.0.2"), "ddim steps=1", **{"x-forwarded-for": "8.8.8.8"})
+    refused = tool(caller(page, "127.0.0.2"), "ddim steps=1", **{"x-forwarded-for": "8.8.8.8"})
+    assert refused.startswith(BUSY), "and not in quotes"
     assert '"done"' in tool(bob, "ddim steps=1"), "another's work does not count as his"
     (folder / "go").touch()
     first.join()
