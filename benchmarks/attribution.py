@@ -5,7 +5,7 @@ and no browser, after one that warms it up. Each part is charged what it takes i
 calls. CPU time of one thread, so that neighbours on the machine hardly matter.
 
     python benchmarks/attribution.py [--metrics prompt_accuracy] [--rounds 3] [--json]
-    python benchmarks/attribution.py --network [--compile]
+    python benchmarks/attribution.py --network [--compile] [--threads 2]
 
 `--network` holds the network's own variants against each other: memory format, precision, compiled or not.
 """
@@ -100,11 +100,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--network", action="store_true", help="variants of the network alone")
     parser.add_argument("--compile", action="store_true", help="and torch.compile among them; takes minutes")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="of --network; more than one are timed by the clock, on an idle machine",
+    )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON and nothing else")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads if arguments.network else 1)
     report = network_variants(arguments.rounds, arguments.compile) if arguments.network else parts(arguments)
-    print(json.dumps(report) if arguments.json else _table(report, arguments.network))
+    print(json.dumps(report) if arguments.json else _table(report, arguments.threads * arguments.network))
 
 
 def parts(arguments: argparse.Namespace) -> dict[str, float]:
@@ -138,7 +144,7 @@ def parts(arguments: argparse.Namespace) -> dict[str, float]:
 
 @torch.inference_mode()
 def network_variants(rounds: int, compiled: bool, rows: int = 8) -> dict[str, float]:
-    """CPU milliseconds a row of the denoiser, the least of the rounds, variants in turn."""
+    """Milliseconds a row of the denoiser, the least of the rounds, variants in turn; CPU time if on one thread."""
     from diffusers import UNet2DConditionModel
 
     from zoo.models.tinyworld import WEIGHTS
@@ -172,19 +178,21 @@ def network_variants(rounds: int, compiled: bool, rows: int = 8) -> dict[str, fl
         )
     for variant in variants.values():
         variant()
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
     least = dict.fromkeys(variants, float("inf"))
     for _ in range(rounds):
         for name, variant in variants.items():
-            started = time.thread_time()
+            started = clock()
             variant()
-            least[name] = min(least[name], (time.thread_time() - started) / rows * 1000)
+            least[name] = min(least[name], (clock() - started) / rows * 1000)
     return least
 
 
-def _table(report: dict[str, float], network: bool) -> str:
-    if network:
+def _table(report: dict[str, float], threads: int) -> str:
+    """What was found; `threads` of the network's variants, 0 for the parts of a comparison."""
+    if threads:
         rows = [f"| {name} | {milliseconds:.1f} |" for name, milliseconds in report.items()]
-        return "\n".join(["| the denoiser, 8 rows, one thread | ms a row |", "|---|---|", *rows])
+        return "\n".join([f"| the denoiser, 8 rows, threads: {threads} | ms a row |", "|---|---|", *rows])
     total = sum(report.values())
     lines = [f"| {name} | {seconds:.2f} | {seconds / total:.1%} |" for name, seconds in report.items()]
     above = total - report[NETWORK]

@@ -9,8 +9,9 @@ phases, one after the other:
                 connections that are cut while the server answers and runs at which nobody looks again
 
 It is right when every request that was accepted ended in a result or in a sentence, and every other was refused with
-one: the exit code says so. Memory and files on disk are told of a server that it started itself, on `--cores` of the
-machine's cores; the visitors' own work shares them where there are no more.
+one, when the grid was taken and the single picture beside it did not wait for its end, and when memory and temporary
+files stayed flat after the first minute: the exit code says so. Memory and files on disk are told of a server that it
+started itself, on `--cores` of the machine's cores; the visitors' own work shares them where there are no more.
 
     python benchmarks/load.py --start-server [--clients 50] [--minutes 5] [--cores 2] [--json]
     python benchmarks/load.py --port 7860 [--host 127.0.0.1]
@@ -34,6 +35,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.server import Gauge, Server, started
 from benchmarks.visitors import SINGLE, Page, Request, Visitor
 
+FLAT = 1.1
+"""Memory and temporary files count as flat up to this multiple of what they were in the second minute."""
+
 
 def main() -> int:
     """Run the phases and print what they found; 0 if every request ended in a result or a sentence."""
@@ -43,8 +47,9 @@ def main() -> int:
     else:
         with started(arguments.port, arguments.cores, arguments.server) as server:
             report = measure(arguments, server.port, server)
+    report["faults"] = faults(report)
     print(json.dumps(report, indent=2) if arguments.json else table(report))
-    return 1 if report["load"]["broken"] or report["load"]["silent"] else 0
+    return 1 if report["faults"] else 0
 
 
 def measure(arguments: argparse.Namespace, port: int, server: Server | None) -> dict[str, Any]:
@@ -157,6 +162,28 @@ def summary(requests: list[Request]) -> dict[str, Any]:
     }
 
 
+def faults(report: dict[str, Any]) -> list[str]:
+    """What is not as it must be, in words."""
+    total, fair, rows = report["load"], report["fairness"], report["server"]
+    found = [
+        f"{total[key]} requests {what}"
+        for key, what in (
+            ("broken", "were accepted and came to no end"),
+            ("silent", "were refused without a word"),
+        )
+        if total[key]
+    ]
+    found += [f"the grid was refused, {said}" for said in fair["refused"]]
+    if fair["grid"] and not fair["interleaved"]:
+        found.append("the single picture waited for the whole grid")
+    if len(rows) > 2:
+        for key, what in (("rss_mb", "memory"), ("temporary_mb", "temporary files")):
+            first, last = rows[1][key], rows[-1][key]
+            if last > FLAT * first + 5:
+                found.append(f"{what} grew from {first} to {last} MB after the first minute")
+    return found
+
+
 def table(report: dict[str, Any]) -> str:
     """The report as people read it."""
     total, fair = report["load"], report["fairness"]
@@ -176,8 +203,6 @@ def table(report: dict[str, Any]) -> str:
         found = report["first_preview"][name]
         lines.append(f"| {name.replace('_', ' ')} | {found['n']} | {found['p50']} | {found['p95']} |")
     lines.append("")
-    for said in fair["refused"]:
-        lines.append(f"a grid was refused, {said}")
     if fair["grid"]:
         lines.append(
             f"a single picture beside a grid of {fair['grid']} cells: first preview after "
@@ -189,6 +214,7 @@ def table(report: dict[str, Any]) -> str:
         for row in report["server"]:
             values = (row["rss_mb"], row["temporary_mb"], f"{row['runs']:.0f}", row["runs_mb"])
             lines.append(f"| {row['minute'] + 1:.0f} | " + " | ".join(map(str, values)) + " |")
+    lines += ["", *(f"WRONG: {fault}" for fault in report["faults"])]
     return "\n".join(lines)
 
 

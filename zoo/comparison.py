@@ -83,7 +83,7 @@ class Comparison(BaseModel):
         cells: methods in one line each, `ddim steps=20 | cfg scale=3`.
         timing: "shared" runs all cells fused and tells each one's share of the time; "alone" runs them one by one,
             each after a warm-up.
-        metrics: what scores the cells once all are done, in one line each, such as `frechet`.
+        metrics: what scores the cells that are done, in one line each, such as `frechet`.
         record: what it was run with (versions, device, hashes); written beside results, ignored when run again.
         pictures: PNG by the name that methods call it, see `zoo.pictures`; no part of the JSON, files beside it.
     """
@@ -201,7 +201,8 @@ class Event:
     """Something that happened to a cell.
 
     Attributes:
-        kind: progress, or how the cell ended: done, failed, cancelled, na; scored once its metrics are known.
+        kind: progress, or how the cell ended: done, failed, cancelled, na; scored when its metrics are known: at once,
+            and of those that solve the ODE in fine steps when all cells have ended.
         cell: its index.
         step, steps: levels passed, of how many.
         result: what there is of the cell by now.

@@ -70,6 +70,8 @@ class Prepared:
         if frames:
             for cell in cells.values():
                 cell.frames = Frames(frames, model.pictures)
+        later = {part: metric for part, metric in self.metrics.items() if getattr(metric, "solves", False)}
+        at_once = {part: metric for part, metric in self.metrics.items() if part not in later}
         alone = comparison.timing == "alone"
         groups = [{i: cell} for i, cell in cells.items()] if alone else [cells]
         for group in groups:
@@ -89,20 +91,35 @@ class Prepared:
                 if event.kind == "failed":
                     registry.note(comparison.cells[index].names, event.result.method, event.result.error)
                 yield event
-        if self.metrics and not cancelled():
-            done = {i: (cell, image) for i, cell in cells.items() if (image := results[i].images) is not None}
-            for found in score_cells(self.metrics, done, engine, cancelled):
-                if isinstance(found, Pending):
-                    yield found
-                    continue
-                index, scores = found
-                results[index] = replace(results[index], metrics=scores)
-                for name, score in scores.items():
-                    if isinstance(score, NoScore) and score.failed:
-                        registry.note([Part.parse(name).name], f"the metric {name}", score.reason)
-                steps = cells[index].steps
-                yield Event("scored", index, steps, steps, results[index], results[index].images)
+                if event.kind == "done":
+                    yield from self._scored(at_once, {index: cell}, results, engine, cancelled)
+        # What solves the ODE in fine steps takes more evaluations than the cells themselves, which come first.
+        yield from self._scored(later, cells, results, engine, cancelled)
         return ComparisonResult(comparison, tuple(results), tuple(notices))
+
+    def _scored(
+        self,
+        metrics: Mapping[Part, Metric | NoScore],
+        cells: Mapping[int, Cell],
+        results: list[CellResult],
+        engine: Engine,
+        cancelled: Callable[[], bool],
+    ) -> Generator[Event | Pending, None, None]:
+        """Add the scores of those cells that are done to their results."""
+        if not metrics or cancelled():
+            return
+        done = {i: (cell, image) for i, cell in cells.items() if (image := results[i].images) is not None}
+        for found in score_cells(metrics, done, engine, cancelled):
+            if isinstance(found, Pending):
+                yield found
+                continue
+            index, scores = found
+            results[index] = replace(results[index], metrics={**results[index].metrics, **scores})
+            for name, score in scores.items():
+                if isinstance(score, NoScore) and score.failed:
+                    self.registry.note([Part.parse(name).name], f"the metric {name}", score.reason)
+            steps = cells[index].steps
+            yield Event("scored", index, steps, steps, results[index], results[index].images)
 
 
 def prepare(

@@ -112,11 +112,12 @@ def test_a_solution_is_for_metrics_that_declare_it(registry):
     assert all("draws noise" in score.reason for score in result.cells[2].metrics.values())
 
 
-def test_metrics_come_after_all_cells_and_change_nothing_of_them(registry):
+def test_a_cell_is_scored_when_it_ends_and_that_changes_nothing_of_it(registry):
     plain = compare(comparison(), registry=registry)
     events = list(stream(comparison("exact_error", "mine/brightness scale=2"), registry=registry))
-    kinds = [event.kind for event in events if event.kind != "progress"]
-    assert kinds == ["done"] * 3 + ["scored"] * 3
+    ends = [(event.kind, event.cell) for event in events if event.kind != "progress"]
+    order = [cell for kind, cell in ends if kind == "done"]
+    assert ends == [(kind, cell) for cell in order for kind in ("done", "scored")]
     ended = {event.cell: event.result for event in events if event.kind == "done"}
     for event in events:
         if event.kind == "scored":
@@ -125,6 +126,23 @@ def test_metrics_come_after_all_cells_and_change_nothing_of_them(registry):
             assert torch.equal(event.result.images, plain.cells[event.cell].images)
             assert list(event.result.metrics) == ["exact_error", "mine/brightness scale=2"]
     assert all(cell.to_dict()["metrics"] == {} for cell in plain.cells)
+
+
+def test_what_solves_the_ode_waits_for_all_cells(registry):
+    metrics = ("mine/declared", "mine/brightness")
+    work = stream(comparison(*metrics, cells=("ddim steps=2", "ddim steps=9")), registry=registry)
+    kinds = [
+        (event.kind, event.cell, list(event.result.metrics)) for event in work if event.kind != "progress"
+    ]
+    quick, both = ["mine/brightness"], ["mine/brightness", "mine/declared"]
+    assert kinds == [
+        ("done", 0, []),
+        ("scored", 0, quick),
+        ("done", 1, []),
+        ("scored", 1, quick),
+        ("scored", 0, both),
+        ("scored", 1, both),
+    ]
 
 
 def test_cells_that_are_not_done_have_no_scores(registry):

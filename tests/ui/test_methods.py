@@ -63,6 +63,8 @@ def test_the_catalogue_has_every_method_and_only_presets_that_can_be_read(regist
     assert {spec["name"] for spec in found["conditioners"]} == set(registry.conditioners)
     assert {"shootout", "guidance", "eta"} <= {p["name"] for p in found["presets"] if p["plain"]}
     assert not any(one["problem"] for preset in found["presets"] for one in preset["cards"])
+    assert {name for preset in found["presets"] for name in preset["metrics"]} <= set(registry.metrics)
+    assert next(preset for preset in found["presets"] if preset["name"] == "guidance")["metrics"]
     assert not any(one["problem"] for one in found["cards"])
 
 

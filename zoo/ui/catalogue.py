@@ -36,6 +36,7 @@ def catalogue(registry: Registry) -> dict[str, Any]:
             {
                 "name": preset.name,
                 "seeds": preset.seeds,
+                "metrics": list(preset.metrics),
                 "plain": _plain(preset, registry),
                 "cards": [read(line) for line in preset.lines],
             }

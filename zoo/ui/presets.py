@@ -16,11 +16,13 @@ class Preset:
         name: under which `zoo/ui/words` has what the button says, and what there is to see (`…_why`).
         lines: the methods; lists and ranges of values are grids, and the picture `example` is drawn for the prompt.
         seeds: one picture each.
+        metrics: what scores the cells, beside what is ticked already.
     """
 
     name: str
     lines: tuple[str, ...]
     seeds: str = "0..1"
+    metrics: tuple[str, ...] = ()
 
 
 PRESETS = (
@@ -39,6 +41,7 @@ PRESETS = (
         "guidance",
         ("ddim steps=15 | cfg scale=1,2,4,8",),
         "0..3",
+        ("diversity", "prompt_accuracy"),
     ),
     Preset(
         "eta",

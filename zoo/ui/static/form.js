@@ -141,7 +141,7 @@ function showPresets(possible) {
           class: "z-chip",
           title: zooWords.say(`presets.${preset.name}_why`),
           onclick: async () => {
-            fillForm({ cards: preset.cards, seeds: preset.seeds });
+            fillForm({ cards: preset.cards, seeds: preset.seeds, metrics: [...new Set([...asked().metrics, ...preset.metrics])] });
             await drawExamples().catch((error) => showProblem(error.message));
             startRun();
           },
