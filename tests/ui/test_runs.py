@@ -245,6 +245,8 @@ def test_calls_wait_in_the_same_queue_and_are_told_when_it_is_full(call, runner,
         full = "The queue is full: 1 at work, 1 waiting"
         with pytest.raises(running.Busy, match=full):
             runner.answer(asked)
+        with pytest.raises(ValueError, match="the page stops at"):  # whether there is room or not
+            runner.answer(Comparison(model="gaussian", cells=["ddim steps=1000"], seeds="0..255"))
         assert full in received(call["start_run"]({**ASK, "cards": [{"line": "ddim steps=2"}]})["error"])
         gone.set()
         assert isinstance(waiting.exception(), running.Busy), "who is gone makes room"

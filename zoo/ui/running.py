@@ -157,6 +157,7 @@ class Runner:
             Busy: the queue is full, or its turn did not come.
             ValueError: it cannot be run, or would take too much.
         """
+        limits_for(comparison, self.registry)  # so that what cannot be run does not wait first
         over, stop = time.monotonic() + CALL_SECONDS, threading.Event()
 
         def given_up() -> bool:
