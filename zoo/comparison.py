@@ -84,7 +84,8 @@ class Comparison(BaseModel):
         timing: "shared" runs all cells fused and tells each one's share of the time; "alone" runs them one by one,
             each after a warm-up.
         metrics: what scores the cells that are done, in one line each, such as `frechet`.
-        record: what it was run with (versions, device, hashes); written beside results, ignored when run again.
+        record: what it was run with (versions, device, hashes), and the page's cards; written beside results, ignored
+            when run again.
         pictures: PNG by the name that methods call it, see `zoo.pictures`; no part of the JSON, files beside it.
     """
 

@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.small_model import SIZE
+from zoo.comparison import Comparison
 from zoo.data.maps import control_picture
 from zoo.pictures import admit
 
@@ -79,6 +81,26 @@ def compare(page: Any, **counts: int) -> None:
     ended(page, **counts)
 
 
+def lens(page: Any) -> list[float]:
+    """Where the magnifier is, in percent of a picture."""
+    found: list[float] = page.locator("#zoo-grid").evaluate(
+        "e => ['--lens-x', '--lens-y'].map(name => parseFloat(e.style.getPropertyValue(name)))"
+    )
+    return found
+
+
+def drop(page: Any, file: Path, selector: str) -> None:
+    """Drag a file from outside the browser onto the middle of an element, as a person's hand does."""
+    page.locator(selector).scroll_into_view_if_needed()
+    box = page.locator(selector).bounding_box()
+    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "data": data, **place})
+    session.detach()
+
+
 def sources(page: Any) -> list[str]:
     return page.eval_on_selector_all(".zoo-tile img:not([hidden])", "all => all.map(i => i.src)")
 
@@ -106,6 +128,17 @@ def test_a_first_visitor_sees_pictures_and_compares_with_one_click(page, tmp_pat
         assert {"grid.png", "results.json", "report.html", "cells/03/1.png"} <= set(archive.namelist())
     assert comparison["cells"][3] == "ddim steps=20 | cfg scale=3"
     assert page.evaluate(NAMELESS) == []
+
+
+def test_what_the_example_cannot_do_says_when_it_can(skies):
+    controls = skies.locator("#scrub, #save-png, #download, #save-report")
+    notes = skies.locator("#scrub-note, #share-note")
+    assert [control.is_disabled() for control in controls.all()] == [True] * 4
+    assert notes.all_inner_texts() == ["Available after your own Compare."] * 2
+    lines(skies, "ddim steps=1")
+    compare(skies, done=1)
+    assert [control.is_enabled() for control in controls.all()] == [True] * 4
+    assert notes.all_inner_texts() == ["", ""]
 
 
 def test_a_refresh_shows_what_there_is_and_a_link_what_was_asked(skies, server):
@@ -151,6 +184,48 @@ def test_a_picture_that_is_dropped_restores_its_comparison(skies, tmp_path):
     (tmp_path / "stranger.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40)
     skies.set_input_files("#zoo input[type=file]", tmp_path / "stranger.png")
     skies.wait_for_function("document.querySelector('#problem').innerText.includes('stranger.png')")
+
+
+def test_a_dropped_grid_comes_back_as_the_cards_that_made_it(skies, tmp_path):
+    lines(skies, "ddim steps=1,2,3,4,5 eta=0,0.5,1")
+    skies.click("#method-1 .z-adjust")
+    skies.click("#method-1 .z-swap")
+    skies.fill("#seeds", "3")
+    compare(skies, done=15)
+    axes = skies.locator(".z-axis").all_inner_texts()
+    assert axes[:3] == ["η 0", "η 0.5", "η 1"], "swapped"
+    with skies.expect_download() as download:
+        skies.click("#save-png")
+    download.value.save_as(tmp_path / "grid.png")
+    with skies.expect_download() as download:
+        skies.click("#download")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        archive.extract("comparison.json", tmp_path)
+        archive.extract("cells/14/3.png", tmp_path)
+
+    for name in ("grid.png", "comparison.json", "cells/14/3.png"):
+        lines(skies, "ddpm steps=1")
+        skies.fill("#seeds", "0")
+        drop(skies, tmp_path / name, "#zoo-grid")
+        skies.wait_for_function("document.querySelector('#seeds').value == '3'")
+        assert skies.locator(".z-card").count() == 1
+        assert skies.input_value("#method-1 .z-line") == "ddim steps=1,2,3,4,5 eta=0,0.5,1"
+        assert skies.inner_text("#problem") == ""
+    compare(skies, done=15)
+    assert skies.locator(".z-axis").all_inner_texts() == axes
+
+
+def test_a_file_with_more_methods_than_cards_says_which_are_left_out(skies, tmp_path):
+    comparison = Comparison(model="gaussian", prompt="dusk", cells=[f"ddim steps={n}" for n in range(1, 16)])
+    for name, record in (("bare.json", None), ("edited.json", {"cards": [{"line": "ddim steps=1..14"}]})):
+        held = comparison.model_copy(update={"record": record})
+        (tmp_path / name).write_text(held.model_dump_json())
+        skies.fill("#prompt", "dawn")
+        drop(skies, tmp_path / name, "#zoo-grid")
+        skies.wait_for_function("document.querySelector('#prompt').value == 'dusk'")
+        assert skies.locator(".z-card").count() == 12
+        assert skies.input_value("#method-12 .z-line") == "ddim steps=12"
+        assert f"Of the 15 methods in {name} the first 12" in skies.inner_text("#problem")
 
 
 def test_wrong_input_is_answered_in_place_and_pictures_stay(skies):
@@ -209,6 +284,83 @@ def test_cancelling_and_a_lost_connection_keep_what_is_done(skies):
     skies.click("#cancel")
     ended(skies, done=1, cancelled=1)
     assert skies.locator(".zoo-retry:visible").count() == 1
+
+
+def test_without_a_connection_the_page_says_so_and_finds_its_run_again(skies, server):
+    lines(skies, "ddim steps=2")
+    compare(skies, done=1)
+    before, address = sources(skies), skies.url
+    calls = "**/component_server/**"
+    skies.route(calls, lambda route: route.fulfill(status=503, body="gone"))
+    for button in ("#compare", "#save-png", "#copy-command"):
+        skies.evaluate("document.querySelector('#problem').replaceChildren()")
+        skies.click(button)
+        skies.wait_for_selector("#problem:has-text('The connection to the server is lost')")
+        skies.wait_for_selector("#compare:enabled")
+    skies.fill("#method-1 .z-line", "ddim steps=3")
+    skies.wait_for_selector("#method-1 .z-bad:has-text('The connection to the server is lost')")
+
+    skies.reload()
+    skies.wait_for_selector("#status:has-text('lost')")
+    assert skies.url == address
+    skies.unroute(calls)
+    skies.wait_for_selector("#zoo[data-ready]")
+    ended(skies, done=1)
+    assert sources(skies) == before
+    assert skies.url == address
+
+    skies.goto(f"{server.url}?run={'A' * 24}")
+    skies.wait_for_selector("#problem .zoo-problem")
+    assert "run=" not in skies.url, "of a run that is gone the address is dropped"
+
+
+def test_presets_wait_for_the_run_to_end(skies):
+    lines(skies, "odd/slow steps=1000")
+    skies.click("#compare")
+    skies.wait_for_selector("#presets button:disabled")
+    skies.select_option("#model", "mixture")
+    skies.wait_for_function("document.querySelector('#prompt').value != 'dawn'")
+    chips = skies.locator("#presets button")
+    assert chips.count() > 0
+    assert all(chip.is_disabled() for chip in chips.all()), "those of another model too"
+    assert float(chips.first.evaluate("e => getComputedStyle(e).opacity")) < 0.6
+    assert skies.input_value("#method-1 .z-line") == "odd/slow steps=1000"
+    skies.click("#cancel")
+    ended(skies, cancelled=1)
+    assert all(chip.is_enabled() for chip in chips.all())
+
+
+PLACES = """() => {
+  window.places = new Set();
+  (function look() {
+    const cells = document.querySelectorAll('.zoo-cell');
+    if (cells.length == 2) {
+      const box = cells[0].getBoundingClientRect();
+      places.add([box.x + scrollX, box.y + scrollY, box.width, box.height].join(' '));
+    }
+    requestAnimationFrame(look);
+  })();
+}"""
+"""Notes where the first of two cells stands, at every frame."""
+
+
+def test_nothing_jumps_from_the_first_frame_of_a_run_to_the_last(skies):
+    lines(skies, "ddim steps=2", "odd/slow steps=5")
+    skies.fill("#prompt", "dawn zebra")
+    skies.click("#more summary")
+    skies.check("#metrics input[value=exact_error]")
+    skies.evaluate(PLACES)
+    compare(skies, done=2)
+    skies.wait_for_selector(".zoo-scores dd")
+    assert "zebra" in skies.inner_text("#notices")
+    skies.fill("#method-2 .z-line", "odd/slow steps=1000")
+    skies.click("#compare")
+    skies.wait_for_selector(".zoo-cell[data-state=done]")
+    skies.click("#cancel")
+    ended(skies, done=1, cancelled=1)
+    skies.wait_for_selector("#continue:visible")
+    skies.evaluate("new Promise(requestAnimationFrame)")
+    assert len(skies.evaluate("[...places]")) == 1, skies.evaluate("[...places]")
 
 
 def test_cards_are_edited_moved_copied_and_removed(page):
@@ -270,7 +422,17 @@ def test_pictures_are_read_side_by_side(skies):
     assert re.match(r"step \d+ of 30", told[1])
 
     skies.click("#magnifier")
-    skies.locator(".zoo-tile").first.hover()
+    tile = skies.locator(".zoo-tile").first
+    side = tile.bounding_box()["width"]
+    for x, y in ((0.2, 0.4), (0.6, 0.3)):
+        tile.hover(position={"x": x * side, "y": y * side})
+        assert lens(skies) == pytest.approx([100 * x, 100 * y], abs=1)
+    skies.focus("#magnifier")
+    skies.keyboard.press("ArrowRight")
+    skies.keyboard.press("ArrowDown")
+    assert lens(skies) == pytest.approx([70, 40], abs=1)
+    tile.click()
+    assert skies.locator("dialog[open]").count() == 0, "under the lens a picture is looked at, not compared"
     assert "matrix(4" in skies.locator(".zoo-tile img").last.evaluate("i => getComputedStyle(i).transform")
     skies.click("#magnifier")
     skies.locator(".zoo-tile").first.click()
@@ -310,6 +472,21 @@ def test_a_picture_is_uploaded_and_what_the_network_got_is_shown(page, tmp_path)
     page.reload()
     page.wait_for_selector(".zoo-maps img")
     compare(page, done=1)
+
+
+def test_a_picture_that_is_dropped_on_a_card_goes_to_the_card(page, tmp_path):
+    page.select_option("#model", "odd/small")
+    lines(page, "ddim steps=2 | controlnet")
+    page.click("#method-1 .z-adjust")
+    picture = tmp_path / "mine.png"
+    Image.new("RGB", (20, 20), "red").save(picture)
+    drop(page, picture, "#method-1 [data-place='1.image']")
+    name, _ = admit(picture)
+    page.wait_for_function(
+        "name => document.querySelector('#method-1 .z-line').value.includes(name)", arg=name
+    )
+    assert page.inner_text("#problem") == ""
+    assert page.locator(".z-drop").is_hidden()
 
 
 def test_a_picture_to_follow_is_drawn_for_those_who_have_none(page):
@@ -369,6 +546,24 @@ def test_a_phone_needs_no_sideways_scrolling_and_a_preset_is_one_tap(browser, se
     page.tap("#side")
     assert page.locator(".z-card").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    context.close()
+
+
+def test_a_finger_moves_the_magnifier_and_not_the_page(browser, server):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, has_touch=True)
+    context.set_default_timeout(WAIT)
+    page = context.new_page()
+    page.goto(server.url)
+    page.wait_for_selector("#zoo[data-ready]")
+    page.tap("#magnifier")
+    tile = page.locator(".zoo-tile").first
+    side = tile.bounding_box()["width"]
+    tile.tap(position={"x": 0.25 * side, "y": 0.75 * side})
+    assert lens(page) == pytest.approx([25, 75], abs=1)
+    assert page.locator("dialog[open]").count() == 0
+    assert tile.evaluate("e => getComputedStyle(e).touchAction") == "none"
+    page.tap("#magnifier")
+    assert tile.evaluate("e => getComputedStyle(e).touchAction") == "auto"
     context.close()
 
 

@@ -332,6 +332,24 @@ def test_files_hold_the_comparison(call, runner):
     assert "http" not in report, "it needs nothing else"
 
 
+def test_cards_of_a_file_are_taken_if_they_stand_for_its_cells(call):
+    cells = ["ddim steps=1", "ddim steps=2"]
+    cards = [{"line": "ddim steps=1,2", "swap": True}]
+    assert call["restore_cards"]({"cells": cells, "cards": cards}) == {"cards": cards}
+    alone = {"cards": [{"line": line, "swap": False} for line in cells]}
+    for kept in (
+        None,
+        [],
+        "ddim",
+        [{}],
+        [{"line": "ddim steps=1,3"}],
+        [{"line": "nope steps=1,2"}],
+        cards * 13,
+    ):
+        assert call["restore_cards"]({"cells": cells, "cards": kept}) == alone
+    assert "error" in call["restore_cards"]({"cells": "ddim"})
+
+
 def made_again(python: str, command: str) -> tuple[Comparison, Comparison]:
     """What is compared by the program, and by the command line."""
     from shlex import split

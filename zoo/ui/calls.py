@@ -8,12 +8,13 @@ import inspect
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import gradio as gr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zoo.comparison import MAX_CELLS, MAX_TEXT, Comparison
+from zoo.method import MAX_LENGTH
 from zoo.pictures import admit
 from zoo.planning import impossible, load_model, resolve
 from zoo.registry import Registry
@@ -26,7 +27,7 @@ from zoo.ui.people import People, address
 from zoo.ui.presets import known
 from zoo.ui.request import MAX_UPLOAD, Asked, Card, comparison_of, readable, receive, sentence
 from zoo.ui.running import Runner
-from zoo.ui.runs import Run, blocks_of
+from zoo.ui.runs import Run, blocks_of, cards_of
 from zoo.ui.sweep import expand
 from zoo.ui.words import say, sent
 
@@ -50,6 +51,15 @@ class _Named(BaseModel):
     since: int = 0
     cell: int = Field(0, ge=0, lt=MAX_CELLS)
     kind: str = Field("", max_length=16)
+
+
+class _Restored(BaseModel):
+    """What a file holds of methods."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    cells: list[Annotated[str, Field(max_length=MAX_LENGTH)]] = Field(max_length=MAX_CELLS)
+    cards: Any = None
 
 
 class _Example(BaseModel):
@@ -157,6 +167,11 @@ def calls(registry: Registry, runner: Runner, people: People | None = None) -> l
         name, kind, content = exports.file(run, asked.kind)
         return {"name": name, "type": kind, "base64": base64.b64encode(content).decode("ascii")}
 
+    def restore_cards(data: Any) -> dict[str, Any]:
+        """The cards of a comparison that comes from a file."""
+        held = _Restored.model_validate(data)
+        return {"cards": [found.model_dump() for found in cards_of(held.cells, held.cards, registry)]}
+
     def as_code(data: Any) -> dict[str, Any]:
         """What the form asks for, as Python and as a command."""
         comparison, _ = _comparison(Asked.model_validate(data), registry)
@@ -186,6 +201,7 @@ def calls(registry: Registry, runner: Runner, people: People | None = None) -> l
             continue_run,
             cell_way,
             export_run,
+            restore_cards,
             as_code,
             model_facts,
         )

@@ -140,11 +140,19 @@ def _row(run: Run, index: int) -> str:
     )
 
 
+def _kept(run: Run) -> Comparison:
+    """The comparison as files keep it: the cards that stand for its cells, as somebody wrote them, in its record."""
+    if not run.blocks:
+        return run.comparison
+    cards = [{"line": block["line"], "swap": block["swap"]} for block in run.blocks]
+    return run.comparison.model_copy(update={"record": {**(run.comparison.record or {}), "cards": cards}})
+
+
 def _png(run: Run) -> bytes:
     from zoo.sheet import draw_sheet
     from zoo.store import png
 
-    return png(draw_sheet(run.result), run.comparison)
+    return png(draw_sheet(run.result), _kept(run))
 
 
 def _zip(run: Run) -> bytes:
@@ -152,14 +160,15 @@ def _zip(run: Run) -> bytes:
     from zoo.pictures import FOLDER
     from zoo.store import pictures_of, results_json
 
+    comparison = _kept(run)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for index, result in enumerate(run.results):
-            for name, data in pictures_of(run.comparison, index, result):
+            for name, data in pictures_of(comparison, index, result):
                 archive.writestr(name, data)
-        for name, data in run.comparison.pictures.items():
+        for name, data in comparison.pictures.items():
             archive.writestr(f"{FOLDER}/{name}.png", data)
-        archive.writestr("comparison.json", run.comparison.model_dump_json(indent=2))
+        archive.writestr("comparison.json", comparison.model_dump_json(indent=2))
         archive.writestr("results.json", results_json(run.result))
         archive.writestr("grid.png", _png(run))
         archive.writestr("report.html", report(run))

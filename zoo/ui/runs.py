@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import time
@@ -18,12 +19,14 @@ from zoo.registry import Registry
 from zoo.sheet import data_uri, score_name
 from zoo.ui import disclosure, methods
 from zoo.ui.catalogue import axis, grid_title
-from zoo.ui.request import Asked
+from zoo.ui.request import Asked, Card
 from zoo.ui.sweep import expand
 from zoo.ui.words import say, sent
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 State = Literal["waiting", "running", "ended"]
 
@@ -215,6 +218,24 @@ def blocks_of(asked: Asked, registry: Registry) -> tuple[list[str], list[dict[st
             }
         )
     return lines, blocks
+
+
+def cards_of(cells: Sequence[str], kept: Any, registry: Registry) -> list[Card]:
+    """The cards that a file keeps beside its cells, if they still stand for these; else a card for each cell.
+
+    Args:
+        cells: method lines.
+        kept: what a file has for cards, which may be anything.
+        registry: tells what a card stands for.
+    """
+    try:
+        asked = Asked.model_validate({"model": "", "cards": kept})
+        lines, _ = blocks_of(asked, registry)
+        if list(map(Method.parse, lines)) == list(map(Method.parse, cells)):
+            return list(asked.cards)
+    except Exception:  # there are none, they cannot be read, or a plugin's own code ran
+        log.debug("the cards of a file are not taken", exc_info=True)
+    return [Card(line=cell) for cell in cells]
 
 
 def new_run(comparison: Comparison, blocks: Sequence[dict[str, Any]], registry: Registry) -> Run:

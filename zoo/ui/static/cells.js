@@ -12,7 +12,7 @@ function buildCell(index, seeds, corner) {
   for (const seed of seeds) {
     const img = h("img", { alt: "", decoding: "sync", hidden: true, draggable: "false" });
     const frame = h("canvas", { class: "z-frame", hidden: true, "aria-hidden": "true" });
-    const button = h("button", { type: "button", class: "zoo-tile", tabindex: "-1", onclick: () => openSlider(index, view.seeds.indexOf(seed)) }, img, frame);
+    const button = h("button", { type: "button", class: "zoo-tile", tabindex: "-1", onclick: () => isMagnified() || openSlider(index, view.seeds.indexOf(seed)) }, img, frame);
     const caption = h("figcaption", {}, t("seed", { seed }));
     view.tiles.push({ seed, img, frame, button, caption });
   }
@@ -25,7 +25,7 @@ function buildCell(index, seeds, corner) {
   view.nfe = h("span", { class: "zoo-nfe" });
   view.time = h("span", { class: "zoo-time" });
   view.retry = h("button", { type: "button", class: "zoo-retry z-quiet", hidden: true, onclick: () => retryCell(index) }, icon("retry"), h("span"));
-  view.scores = h("dl", { class: "zoo-scores", hidden: true });
+  view.scores = h("dl", { class: "zoo-scores" });
   view.trace = h("pre");
   view.details = h("details", { class: "zoo-traceback", hidden: true }, h("summary", {}, t("traceback")), view.trace);
   view.reading = h("span", { class: "zoo-reading", hidden: true });
@@ -114,13 +114,27 @@ function showWhy(view, cell) {
   view.why.setAttribute("role", cell.status === "failed" ? "alert" : "note");
 }
 
+const scoresOf = new Map(); // metric → how many scores it gives, one until it has given more
+
 function showScores(view, cell) {
-  view.scores.hidden = !cell.metrics.length;
+  keepPlaces(cell.metrics);
   view.scores.replaceChildren(
-    ...cell.metrics.map((score) =>
-      h("div", { title: score.value === null ? score.text : score.n ? `n = ${score.n}` : null }, h("dt", {}, score.label), h("dd", {}, score.text)),
-    ),
+    ...cell.metrics.map((score) => {
+      const n = score.n ? ` (n = ${score.n})` : "";
+      return h("div", { title: `${score.label} ${score.text}${n}` }, h("dt", {}, score.label), h("dd", {}, score.text));
+    }),
   );
+}
+
+/** Under every cell, a line for each score that will come. */
+function keepPlaces(scores) {
+  let lines = 0;
+  for (const name of current.comparison.metrics) {
+    const given = scores.filter((score) => score.name === name || score.name.startsWith(`${name}.`)).length;
+    scoresOf.set(name, Math.max(1, given, scoresOf.get(name) ?? 1));
+    lines += scoresOf.get(name);
+  }
+  grid.element.style.setProperty("--lines", lines);
 }
 
 /** Evaluations that the sampler asked for; decoding the sample is told apart. */

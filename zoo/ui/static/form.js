@@ -16,7 +16,7 @@ function buildForm() {
   const compare = h("button", { id: "compare", type: "submit", class: "z-primary" }, t("compare"));
   const cancel = h("button", { id: "cancel", type: "button", class: "z-quiet", hidden: true, onclick: () => stopRun() }, t("cancel"));
   const examples = h("div", { class: "z-chips", id: "examples", role: "group", "aria-label": t("examples") });
-  const presets = h("div", { class: "z-chips", id: "presets", role: "group", "aria-label": t("presets") });
+  const presets = h("fieldset", { class: "z-chips", id: "presets", "aria-label": t("presets") });
   const about = h("p", { class: "z-small", id: "about-model" });
   form.built = { model, prompt, seeds, negative, alone, metrics, compare, cancel, examples, presets, about };
 
@@ -152,9 +152,10 @@ function showPresets(possible) {
   );
 }
 
-/** Compare and Cancel, as a run is under way or not. */
+/** Compare, Cancel and the presets, which compare at once, as a run is under way or not. */
 function showBusy(busy) {
   form.built.compare.disabled = busy;
+  form.built.presets.disabled = busy;
   form.built.cancel.hidden = !busy;
   form.built.cancel.disabled = false;
 }

@@ -10,7 +10,7 @@ root.append(
     "div",
     { class: "z-body" },
     methods,
-    h("section", { class: "z-results", "aria-label": t("compare") }, buildStatus(), buildTools(), buildGrid(), buildScrub(), buildCharts(), buildShare()),
+    h("section", { class: "z-results", "aria-label": t("compare") }, buildStatus(), buildTools(), buildGrid(), status.notices, buildScrub(), buildCharts(), buildShare()),
   ),
   buildSlider(),
 );

@@ -130,9 +130,10 @@ async function pixelsOf(index, i) {
 // ---- the lens ---------------------------------------------------------------------------------------------------
 
 const lens = { x: 0.5, y: 0.5 };
+const isMagnified = () => grid.element.classList.contains("z-magnified");
 
 function toggleLens() {
-  const on = reading.lens.getAttribute("aria-pressed") !== "true";
+  const on = !isMagnified();
   reading.lens.setAttribute("aria-pressed", on);
   grid.element.classList.toggle("z-magnified", on);
   setLens(0.5, 0.5);
@@ -148,16 +149,19 @@ function setLens(x, y) {
 
 function moveLens(event) {
   const by = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] }[event.key];
-  if (!by || reading.lens.getAttribute("aria-pressed") !== "true") return;
+  if (!by || !isMagnified()) return;
   event.preventDefault();
   setLens(lens.x + by[0], lens.y + by[1]);
 }
 
+/** The lens goes where a mouse points and where a finger is put or drawn. */
 function followPointer() {
-  grid.element.addEventListener("pointermove", (event) => {
+  const follow = (event) => {
     const tile = event.target.closest?.(".zoo-tile");
-    if (!tile || !grid.element.classList.contains("z-magnified")) return;
+    if (!tile || !isMagnified()) return;
     const box = tile.getBoundingClientRect();
     setLens((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
-  });
+  };
+  grid.element.addEventListener("pointerdown", follow);
+  grid.element.addEventListener("pointermove", follow);
 }

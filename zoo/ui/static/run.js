@@ -34,6 +34,7 @@ async function stopRun() {
   try {
     await ask("stop_run", { id: current.id, key: current.key });
   } catch (error) {
+    form.built.cancel.disabled = false;
     showProblem(error.message);
   }
 }
@@ -65,11 +66,13 @@ async function continueRun() {
   }
 }
 
-/** Open a run that was begun before, here or elsewhere. */
+/** Open a run that was begun before, here or elsewhere; its address stays unless the run is gone. */
 async function openRun(id) {
+  const before = current.id;
   status.text.textContent = t("opened");
   try {
-    const news = await ask("look_at", { id, since: 0 });
+    const news = await askUntilReached("look_at", { id, since: 0 }, () => current.id === before);
+    if (!news) return true; // another was begun meanwhile
     Object.assign(current, { id, key: knownKey(id), version: 0 });
     for (const [name, uri] of Object.entries(news.pictures)) uploads.set(name, uri);
     const { model, prompt, negative, seeds, timing, metrics } = news.comparison;
@@ -81,33 +84,41 @@ async function openRun(id) {
     }
     return true;
   } catch (error) {
-    setAddress({ run: null });
+    if (error.gone) setAddress({ run: null });
     showProblem(error.message);
     return false;
   }
 }
 
-/** Look again and again until the run has ended; a lost connection is waited for. */
+/** Look again and again until the run has ended. */
 async function follow(id) {
-  let patience = 500;
-  while (current.id === id) {
+  const wanted = () => current.id === id;
+  try {
+    while (wanted()) {
+      const news = await askUntilReached("look_at", { id, since: current.version }, wanted);
+      if (news) apply(news);
+      if (!news || current.state === "ended") break;
+      await pause(document.hidden ? WAIT_HIDDEN : WAIT);
+    }
+  } catch (error) {
+    if (wanted()) showProblem(error.message);
+  }
+  if (wanted()) showBusy(false);
+}
+
+/** What the server answers once it can be reached; null as soon as that is not wanted any more. */
+async function askUntilReached(name, data, wanted) {
+  for (let patience = 500; wanted(); patience = Math.min(8000, patience * 2)) {
     try {
-      apply(await ask("look_at", { id, since: current.version }));
-      patience = 500;
-      if (current.state === "ended") break;
+      const reply = await ask(name, data);
+      return wanted() ? reply : null;
     } catch (error) {
-      if (error instanceof Refused) {
-        showProblem(error.message);
-        break;
-      }
+      if (!(error instanceof Lost)) throw error;
       status.text.textContent = t("lost");
       await pause(patience);
-      patience = Math.min(8000, patience * 2);
-      continue;
     }
-    await pause(document.hidden ? WAIT_HIDDEN : WAIT);
   }
-  if (current.id === id) showBusy(false);
+  return null;
 }
 
 /** Take over what is new; the grid is laid out when the run is. */
@@ -158,7 +169,7 @@ function buildStatus() {
   status.seconds = h("span");
   status.noise = h("span", { class: "zoo-noise", hidden: true }, t("same_noise"), " ", status.hash, " · ", status.seconds);
   status.more = h("button", { type: "button", id: "continue", class: "z-quiet", hidden: true, title: t("continue_hint"), onclick: continueRun });
-  return [status.problem, status.notices, h("p", { class: "zoo-summary" }, status.text, status.more, status.noise)];
+  return [status.problem, h("p", { class: "zoo-summary" }, status.text, status.more, status.noise)];
 }
 
 /** A run that was cancelled, or whose server was ended, can go on. */

@@ -32,6 +32,7 @@ const wayCells = () => current.cells.map((cell, index) => [cell, index]).filter(
 function updateScrub() {
   const usable = current.state === "ended" && wayCells().length > 0;
   for (const control of [scrub.range, scrub.play, scrub.by, scrub.kind]) control.disabled = !usable;
+  if (!current.id) scrub.note.textContent = t("own_first");
   if (Number(scrub.range.value) < END) showWays();
 }
 

@@ -7,12 +7,21 @@ class Refused extends Error {
   }
 }
 
-/**
- * What the server answers. Throws Refused with a sentence for people when it says no, and whatever fetch throws when
- * it cannot be reached.
- */
+class Lost extends Error {
+  constructor() {
+    super(t("unreached"));
+  }
+}
+
+/** What the server answers. Throws, with a sentence for people, Refused when it says no and Lost when it says nothing. */
 async function ask(name, data) {
-  const reply = await server[name](data);
-  if (reply && reply.error) throw new Refused(zooWords.told(reply.error), Boolean(reply.gone));
+  let reply = null;
+  try {
+    reply = await server[name](data);
+  } catch {
+    // Told like no answer, which is what gradio makes of most failures.
+  }
+  if (!reply) throw new Lost();
+  if (reply.error) throw new Refused(zooWords.told(reply.error), Boolean(reply.gone));
   return reply;
 }

@@ -11,6 +11,7 @@ function buildShare() {
     button("download", t("zip"), () => download("zip")),
     button("save-report", t("report"), () => download("report")),
   ];
+  share.why = h("span", { class: "z-small", id: "share-note" });
   share.said = h("span", { class: "z-small", role: "status" });
   share.file = h("input", { type: "file", accept: ".png,.json,image/png,application/json", hidden: true, onchange: () => share.file.files[0] && restore(share.file.files[0]) });
   share.text = h("textarea", { readonly: true, rows: 12, "aria-label": t("share") });
@@ -24,6 +25,7 @@ function buildShare() {
     { class: "z-share", "aria-label": t("share") },
     h("h3", {}, t("share")),
     share.files,
+    share.why,
     button("copy-link", t("link"), copyLink, t("link_hint")),
     button("copy-python", t("python"), () => copyCode("python")),
     button("copy-command", t("command"), () => copyCode("command")),
@@ -43,6 +45,7 @@ function buildShare() {
 function updateShare() {
   const usable = Boolean(current.id) && current.state === "ended";
   for (const button of share.files) button.disabled = !usable;
+  share.why.textContent = current.id ? "" : t("own_first");
 }
 
 async function download(kind) {
@@ -133,10 +136,16 @@ async function restore(file) {
   share.file.value = "";
   const comparison = file.size <= LARGEST_FILE ? comparisonIn(new Uint8Array(await file.arrayBuffer())) : null;
   if (!comparison || !Array.isArray(comparison.cells)) return showProblem(t("drop_failed", { name: file.name }));
-  const { model, prompt, negative, seeds, timing, metrics, cells } = comparison;
-  fillForm({ model, prompt, negative, seeds, alone: timing === "alone", metrics: metrics || [], cards: cells.map((line) => ({ line: String(line) })) });
-  showProblem("");
-  status.text.textContent = t("restored", { name: file.name });
+  const { model, prompt, negative, seeds, timing, metrics, cells, record } = comparison;
+  try {
+    const { cards: kept } = await ask("restore_cards", { cells: cells.map(String), cards: record?.cards });
+    fillForm({ model, prompt, negative, seeds, alone: timing === "alone", metrics: metrics || [], cards: kept });
+    const most = catalogue.most_cards;
+    showProblem(kept.length > most ? t("restored_some", { name: file.name, most, n: kept.length }) : "");
+    status.text.textContent = t("restored", { name: file.name });
+  } catch (error) {
+    showProblem(error.message);
+  }
 }
 
 function comparisonIn(bytes) {
@@ -165,16 +174,17 @@ function comparisonIn(bytes) {
 }
 
 function acceptDrops() {
-  const holdsFile = (event) => event.dataTransfer?.types.includes("Files");
+  // A field for files takes what is dropped on it by itself.
+  const isForUs = (event) =>
+    event.dataTransfer?.types.includes("Files") && root.checkVisibility() && !event.target.closest?.("input[type=file]");
   document.addEventListener("dragover", (event) => {
-    if (!holdsFile(event) || !root.checkVisibility()) return;
-    event.preventDefault();
-    share.drop.hidden = false;
+    share.drop.hidden = !isForUs(event);
+    if (!share.drop.hidden) event.preventDefault();
   });
   document.addEventListener("dragleave", (event) => event.relatedTarget === null && (share.drop.hidden = true));
   document.addEventListener("drop", (event) => {
     share.drop.hidden = true;
-    if (!holdsFile(event) || !root.checkVisibility()) return;
+    if (!isForUs(event)) return;
     event.preventDefault();
     restore(event.dataTransfer.files[0]);
   });
