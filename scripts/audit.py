@@ -1,12 +1,13 @@
 """Whether any installed package has a published vulnerability, by pip-audit: `python scripts/audit.py`.
 
 Ends with 1 if one has. Where the service that knows cannot be reached, it says so and ends with 0: a test run without
-the internet is no worse than before.
+the internet is no worse than before. With AUDIT_REQUIRED=1 that is an error too.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -34,20 +35,24 @@ def verdict(output: str, errors: str) -> tuple[int, str]:
     except (ValueError, LookupError, TypeError):
         last = (errors.strip().splitlines() or ["it said nothing"])[-1]
         if _UNREACHABLE.search(errors):
-            return 0, f"audit: skipped, the vulnerability service cannot be reached ({last})"
+            return _skipped(f"the vulnerability service cannot be reached ({last})")
         return 1, f"audit: pip-audit failed: {last}"
     audited = [package for package in found if "skip_reason" not in package]
     problems = [line for package in audited for line in _problems(package)]
     if problems:
         return 1, "\n".join(["audit: installed packages have published vulnerabilities:", *problems])
     if not audited:
-        return (
-            0,
-            "audit: skipped, the vulnerability service knows none of the installed packages: is it a mirror?",
-        )
+        return _skipped("the vulnerability service knows none of the installed packages: is it a mirror?")
     unknown = [package["name"] for package in found if "skip_reason" in package]
     besides = f"; not known there: {', '.join(unknown)}" if unknown else ""
     return 0, f"audit: no known vulnerability in {len(audited)} packages{besides}"
+
+
+def _skipped(why: str) -> tuple[int, str]:
+    """The exit code where nobody could be asked, and what to say."""
+    if os.environ.get("AUDIT_REQUIRED", "") not in ("", "0"):
+        return 1, f"audit: not done, though AUDIT_REQUIRED asks for it: {why}"
+    return 0, f"audit: skipped, {why}"
 
 
 def _problems(package: dict[str, Any]) -> list[str]:
@@ -77,7 +82,7 @@ def main() -> int:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
         code, message = verdict(done.stdout, done.stderr)
     except subprocess.TimeoutExpired:
-        code, message = 0, f"audit: skipped, the vulnerability service did not answer within {SECONDS} s"
+        code, message = _skipped(f"the vulnerability service did not answer within {SECONDS} s")
     print(message)
     return code
 

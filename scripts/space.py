@@ -5,8 +5,8 @@ that holds nothing else; then the tracked files are copied to another folder; th
 
     python scripts/space.py [--python 3.11 3.12]
 
-A version that is not on this machine is left out, but one must be there. Takes 6 GB of the temporary folder, one
-version after the other, and gives it back.
+A version that is not on this machine is an error; --python names those that shall do. Takes 6 GB of the temporary
+folder, one version after the other, and gives it back.
 """
 
 from __future__ import annotations
@@ -58,10 +58,11 @@ def main() -> int:
     parser.add_argument("--python", nargs="+", default=VERSIONS, metavar="VERSION", help="such as 3.11 3.12")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the temporary folder would stay
     found = {version: python(version) for version in parser.parse_args().python}
-    for version in (version for version, path in found.items() if path is None):
-        print(f"Python {version} is not on this machine: left out", flush=True)
-    if not any(found.values()):
-        print(f"none of Python {', '.join(found)} is on this machine", file=sys.stderr)
+    if missing := [version for version, path in found.items() if path is None]:
+        print(
+            f"Python {', '.join(missing)} is not on this machine; install it, or name others with --python",
+            file=sys.stderr,
+        )
         return 1
     for version, path in found.items():
         if path is not None:

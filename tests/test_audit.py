@@ -51,9 +51,13 @@ def test_what_could_not_be_looked_up_is_named():
         (answer(UNKNOWN), ""),
     ],
 )
-def test_without_the_service_it_is_skipped_in_plain_words(output, errors):
+def test_without_the_service_it_is_skipped_in_plain_words_unless_it_is_required(output, errors, monkeypatch):
+    monkeypatch.delenv("AUDIT_REQUIRED", raising=False)
     code, message = audit.verdict(output, errors)
     assert code == 0 and message.startswith("audit: skipped, the vulnerability service")
+    monkeypatch.setenv("AUDIT_REQUIRED", "1")
+    code, message = audit.verdict(output, errors)
+    assert code == 1 and "the vulnerability service" in message
 
 
 def test_any_other_failure_is_one():

@@ -12,7 +12,7 @@ import pytest
 
 import zoo
 from zoo.limits import Limits
-from zoo.registry import Registry
+from zoo.registry import NOTES, Registry
 from zoo.ui import exports, plugins_tab, running
 from zoo.ui.request import Asked, Card
 from zoo.ui.running import Runner
@@ -95,6 +95,25 @@ def test_a_failing_method_leaves_the_others_alone_and_its_plugin_says_what_happe
     assert info.error == f"in use: specimen/odd: {odd.error}"
     zoo.compare(comparison, registry=registry, limits=limits)
     assert info.error.count("in use") == 1, "the same trouble is told once"
+
+
+def test_the_latest_troubles_of_a_plugin_are_kept(tmp_path):
+    registry = registry_with(tmp_path, "raise RuntimeError")
+    info = state(registry)
+    info.add_error("said at the start")
+    for step in (*range(2 * NOTES), 2 * NOTES - 1):
+        registry.note(["specimen/odd"], f"specimen/odd steps={step}", "RuntimeError: no\nluck")
+    told = [f"in use: specimen/odd steps={step}: RuntimeError: no\nluck" for step in range(NOTES, 2 * NOTES)]
+    assert info.error == "\n".join(["said at the start", *told])
+
+
+def test_what_visitors_asked_is_not_told_to_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_HOSTED", "1")
+    registry = registry_with(tmp_path, "raise RuntimeError('no luck')")
+    asked = zoo.Comparison(model="gaussian", prompt="dawn", cells=["specimen/odd | cfg scale=2.718"])
+    (odd,) = zoo.compare(asked, registry=registry).cells
+    assert state(registry).error == f"in use: specimen/odd | cfg: {odd.error}"
+    assert "2.718" not in odd.error
 
 
 def test_what_mutates_its_input_harms_itself_only(tmp_path):

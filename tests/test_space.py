@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,19 @@ def test_the_models_are_the_owner_s_to_choose():
         "the page would offer what nobody here has accepted the licence of"
     )
     assert {"source", "revision", "licence"} <= set(Entry.model_fields)
+
+
+def test_every_version_of_python_must_be_there(monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("space", ROOT / "scripts" / "space.py")
+    space = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(space)
+    tried = []
+    monkeypatch.setattr(space, "python", lambda version: None if version == "3.12" else sys.executable)
+    monkeypatch.setattr(space, "try_space", lambda path, version, folder: tried.append(version))
+    monkeypatch.setattr(space.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["space.py"])
+    assert space.main() == 1
+    assert "Python 3.12 is not on this machine" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["space.py", "--python", "3.11"])
+    assert space.main() == 0
+    assert tried == ["3.11"]

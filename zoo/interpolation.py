@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from zoo.limits import Limits
     from zoo.loop import Loop
 
 MAX_FRAMES = 256
@@ -104,6 +105,7 @@ def interpolate(
     device: str = "auto",
     dtype: str = "auto",
     registry: Registry | None = None,
+    limits: Limits | None = None,
     on: Loop | None = None,
 ) -> Interpolation:
     """Make the pictures between those of two seeds: spherical steps between their start noises, all in one batch.
@@ -117,6 +119,7 @@ def interpolate(
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: auto, fp32, bf16 or fp16, of the networks.
         registry: where names are looked up; all installed plugins by default.
+        limits: what it may cost, all frames together being one cell.
         on: a loop to run on beside others, whose device it then is.
 
     Raises:
@@ -139,7 +142,7 @@ def interpolate(
     noise = np.stack([slerp(first, last, i / (frames - 1)) for i in range(frames)])
     scale = found.schedule.start_scale(sampler.levels(found.schedule)[0])
     start = torch.from_numpy(noise * scale)
-    cell = Cell(found, sampler, conditioners, conditions, [seeds[0]] * frames, start_state=start)
+    cell = Cell(found, sampler, conditioners, conditions, [seeds[0]] * frames, limits, start_state=start)
     samples = finish(engine, cell, dtype)
     return Interpolation(
         model=model,

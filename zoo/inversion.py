@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from zoo.cell import Cell
+    from zoo.limits import Limits
     from zoo.loop import Loop
     from zoo.model import Model
 
@@ -161,6 +162,7 @@ def invert(
     device: str = "auto",
     dtype: str = "fp32",
     registry: Registry | None = None,
+    limits: Limits | None = None,
     on: Loop | None = None,
 ) -> Inversion:
     """Find the noise that DDIM turns into a picture, and turn it into a picture again.
@@ -177,6 +179,7 @@ def invert(
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: auto, fp32, bf16 or fp16, of the networks; the rounding of the short ones adds to the error.
         registry: where names are looked up; all installed plugins by default.
+        limits: what each way may cost, up and down.
         on: a loop to run on beside others, whose device it then is.
 
     Raises:
@@ -203,7 +206,7 @@ def invert(
     data = data.detach().to("cpu", getattr(torch, found.precision))
 
     def cell(what: Sampler, start: torch.Tensor) -> Cell:
-        return Cell(found, what, [Unclipped(), *conditioners], conditions, (0,), start_state=start)
+        return Cell(found, what, [Unclipped(), *conditioners], conditions, (0,), limits, start_state=start)
 
     latents = finish(engine, up := cell(DDIMInversion(sampler, iterations), data[None]), dtype)
     again = finish(engine, down := cell(sampler, latents), dtype)

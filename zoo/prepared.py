@@ -89,9 +89,7 @@ class Prepared:
                     event = _event(index, cell, model, results[index].method)
                 results[index] = event.result
                 if event.kind == "failed":
-                    registry.note(
-                        comparison.cells[index].names, f"{event.result.method}: {event.result.error}"
-                    )
+                    registry.note(comparison.cells[index].names, event.result.method, event.result.error)
                 yield event
                 if event.kind == "done":
                     yield from self._scored(at_once, {index: cell}, results, engine, cancelled)
@@ -119,7 +117,7 @@ class Prepared:
             results[index] = replace(results[index], metrics={**results[index].metrics, **scores})
             for name, score in scores.items():
                 if isinstance(score, NoScore) and score.failed:
-                    self.registry.note([Part.parse(name).name], f"the metric {name}: {score.reason}")
+                    self.registry.note([Part.parse(name).name], f"the metric {name}", score.reason)
             steps = cells[index].steps
             yield Event("scored", index, steps, steps, results[index], results[index].images)
 

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
@@ -40,12 +41,16 @@ from zoo.hookspecs import (
     SamplerSpec,
     Spec,
 )
+from zoo.hub import hosted
 from zoo.sentinel import crashed, importing
 
 __all__ = ["IncompatiblePlugin", "PluginError", "PluginInfo", "Registry", "UnknownName", "default_registry"]
 
 
 S = TypeVar("S", bound=Spec)
+
+NOTES = 5
+"""Of each plugin, what went wrong while it was in use is told so many times, the latest."""
 
 
 class UnknownName(LookupError):
@@ -85,6 +90,7 @@ class Registry:
         self._disabled, self._allowed = _names("ZOO_DISABLE"), _names("ZOO_PLUGINS")
         self._crashed = set() if safe_mode else crashed()
         self._manager = plugin_manager()
+        self._notes: dict[int, tuple[str, deque[str]]] = {}
 
         for candidate in built_ins():
             self._admit(*candidate)
@@ -132,16 +138,24 @@ class Registry:
             info.source == "built-in" and model in info.registers.get("models", ()) for info in self.plugins
         )
 
-    def note(self, names: Sequence[str], trouble: str) -> None:
+    def note(self, names: Sequence[str], used: str, trouble: str) -> None:
         """Note with the plugins of strangers that these names belong to what went wrong while they were in use.
 
-        Their state stays what it was: the fault may be another's, such as the model's.
+        Their state stays what it was: the fault may be another's, such as the model's. The latest `NOTES` are kept.
+
+        Args:
+            names: of the samplers, conditioners or metrics that were used.
+            used: the same with their parameters, which a hosted page leaves out: they are its visitors'.
+            trouble: the error.
         """
+        line = f"in use: {' | '.join(names) if hosted() else used}: {trouble}"
         for info in self.plugins:
             own = {name for table in info.registers.values() for name in table}
-            line = f"in use: {trouble}"
-            if info.source != "built-in" and own & set(names) and line not in info.error.splitlines():
-                info.add_error(line)
+            if info.source != "built-in" and own & set(names):
+                before, notes = self._notes.setdefault(id(info), (info.error, deque(maxlen=NOTES)))
+                if line not in notes:
+                    notes.append(line)
+                    info.error = "\n".join(filter(None, (before, *notes)))
 
     def _find(self, kind: str, table: Mapping[str, S], name: str) -> S:
         if name in table:

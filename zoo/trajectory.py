@@ -122,10 +122,11 @@ def trace(
     from zoo.limits import Limits
 
     registry = registry or default_registry()
-    planned = plan(comparison, registry, limits or Limits())
+    limits = limits or Limits()
+    planned = plan(comparison, registry, limits)
     cells = [cell for cell in planned if not isinstance(cell, str)]
     recorders = _watched(cells)
-    solved = _fine_solutions(cells)
+    solved = _fine_solutions(cells, limits)
     fine = _watched(list(solved.values()))
     engine = on or Engine(resolve_device(device))
     together = [*cells, *solved.values()]
@@ -188,7 +189,7 @@ def _watched(cells: Sequence[Cell]) -> dict[Cell, Recorder]:
     return recorders
 
 
-def _fine_solutions(cells: Sequence[Cell]) -> dict[Any, Cell]:
+def _fine_solutions(cells: Sequence[Cell], limits: Limits) -> dict[Any, Cell]:
     """A cell that solves the ODE in fine steps for each guidance under which a deterministic method runs."""
     from zoo.cell import Cell
     from zoo.limits import Limits
@@ -207,7 +208,7 @@ def _fine_solutions(cells: Sequence[Cell]) -> dict[Any, Cell]:
             conditioners,
             cell.conditions,
             cell.seeds,
-            Limits(nfe=None),
+            Limits(nfe=None, seconds=limits.seconds),
             maps=cell.maps,
         )
     return solved

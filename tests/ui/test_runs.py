@@ -8,6 +8,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,41 @@ def test_of_large_comparisons_one_is_at_work_and_small_ones_pass_by(call, monkey
     assert status(call, second)[0] == "waiting"
     call["stop_run"]({"id": first["id"], "key": first["key"]})
     assert ended(call, second)["cells"]["0"]["status"] == "done"
+
+
+def test_calls_wait_in_the_same_queue_and_are_told_when_it_is_full(call, runner, monkeypatch):
+    monkeypatch.setattr(running, "TOGETHER", 1)
+    monkeypatch.setattr(running, "MOST_WAITING", 1)
+    asked = Comparison(model="gaussian", cells=["ddim steps=2"])
+    first = begin(call, "odd/slow steps=900")
+    wait_until(lambda: status(call, first)[0] == "running")
+    gone = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(runner.answer, asked, gone.is_set)
+        wait_until(lambda: len(runner._waiting) == 1)
+        full = "The queue is full: 1 at work, 1 waiting"
+        with pytest.raises(running.Busy, match=full):
+            runner.answer(asked)
+        with pytest.raises(ValueError, match="the page stops at"):  # whether there is room or not
+            runner.answer(Comparison(model="gaussian", cells=["ddim steps=1000"], seeds="0..255"))
+        assert full in received(call["start_run"]({**ASK, "cards": [{"line": "ddim steps=2"}]})["error"])
+        gone.set()
+        assert isinstance(waiting.exception(), running.Busy), "who is gone makes room"
+    assert not runner._waiting
+    call["stop_run"]({"id": first["id"], "key": first["key"]})
+    ended(call, first)
+    assert runner.answer(asked).done
+    monkeypatch.setattr(running, "CALLS", 0)
+    with pytest.raises(running.Busy):
+        runner.answer(asked)
+    assert ended(call, begin(call, "ddim steps=2"))["cells"]["0"]["status"] == "done"
+
+
+def test_a_call_is_answered_in_the_end_with_what_there_is(runner, monkeypatch):
+    monkeypatch.setattr(running, "CALL_SECONDS", 1.0)
+    asked = Comparison(model="gaussian", cells=["ddim steps=2", "odd/slow steps=900"])
+    assert [cell.status for cell in runner.answer(asked).cells] == ["done", "cancelled"]
+    assert not runner._working
 
 
 def test_a_method_that_does_not_come_back_is_left_and_named(call, registry, monkeypatch):

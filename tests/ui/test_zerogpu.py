@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import pickle
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -211,6 +212,32 @@ def test_what_zerogpu_says_reaches_the_person(registry, on_zerogpu, monkeypatch)
     comparison = Comparison(model="mixture", cells=["ddim steps=3"])
     with pytest.raises(NoGPU, match=r"^ZeroGPU quota exceeded: You have exceeded your quota\.$"):
         Borrowed(comparison, registry, Limits()).result()
+
+
+def test_who_waits_for_a_gpu_can_cancel_and_the_gpu_is_given_back_when_it_comes(
+    registry, on_zerogpu, monkeypatch
+):
+    free, given_back, cancelled = threading.Event(), threading.Event(), threading.Event()
+
+    def queued(job: Job) -> Iterator[Any]:
+        try:
+            free.wait(60)
+            for _ in range(9):
+                yield End()
+        finally:
+            given_back.set()
+
+    monkeypatch.setattr(zerogpu, "run", queued)
+    monkeypatch.setattr(zerogpu, "QUIET", 0.05)
+    comparison = Comparison(model="mixture", cells=["ddim steps=3"])
+    looks = Borrowed(comparison, registry, Limits(), cancelled.is_set).looks()
+    assert next(looks) == [], "nothing has come yet"
+    cancelled.set()
+    (event,) = next(looks)
+    assert (event.kind, event.result.status) == ("cancelled", "cancelled")
+    assert not given_back.is_set()
+    free.set()
+    assert given_back.wait(60)
 
 
 def test_networks_are_placed_before_they_are_asked_for(on_zerogpu):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypedDict, cast, get_type_hints
 
@@ -13,13 +14,11 @@ from zoo.comparison import CellResult, Comparison, ComparisonResult
 from zoo.registry import Registry
 from zoo.ui import disclosure, explain
 from zoo.ui.people import People, address
+from zoo.ui.presence import watch
 from zoo.ui.request import Called, comparison_of, readable, sentence
-from zoo.ui.running import Runner
+from zoo.ui.running import CALLS, Runner
 
 log = logging.getLogger(__name__)
-
-CALLS = 16
-"""Calls that are looked at together: each is told at once if it cannot be, and else waits for the device."""
 
 MODEL: str = Comparison.model_fields["model"].default
 
@@ -35,8 +34,8 @@ class Answer(TypedDict):
     sheet: str
 
 
-def add(registry: Registry, runner: Runner, people: People) -> None:
-    """Register the endpoints; to be called inside a Blocks context."""
+def add(registry: Registry, runner: Runner, people: People, blocks: gr.Blocks) -> None:
+    """Register the endpoints; to be called inside the context of `blocks`."""
 
     # Gradio reads names, types and docstrings: each argument's description must be one line.
     def compare(
@@ -81,7 +80,7 @@ def add(registry: Registry, runner: Runner, people: People) -> None:
                 pictures=pictures or {},
             )
             with people.working(address(request)):
-                result = answer(asked, registry, runner)
+                result = answer(asked, registry, runner, watch(request, blocks))
         except ValidationError as error:
             raise gr.Error(readable(error), print_exception=False) from None
         except ValueError as error:
@@ -124,15 +123,17 @@ def add(registry: Registry, runner: Runner, people: People) -> None:
     gr.api(explain_method, api_name="explain_method")
 
 
-def answer(asked: Called, registry: Registry, runner: Runner) -> ComparisonResult:
-    """Run what was asked, beside what others ask.
+def answer(
+    asked: Called, registry: Registry, runner: Runner, gone: Callable[[], bool] = lambda: False
+) -> ComparisonResult:
+    """Run what was asked, beside what others ask, unless whoever asked is `gone`.
 
     Raises:
         ValueError: it cannot be run; the message is for the person who asked.
     """
     comparison = comparison_of(asked, asked.methods, registry)
     runner.ready()
-    return runner.join(comparison).result()
+    return runner.answer(comparison, gone)
 
 
 def as_data(result: ComparisonResult) -> Answer:

@@ -77,13 +77,16 @@ def between_tab(registry: Registry, runner: Runner, people: People, concurrency_
             raise ValueError(say("ask.two_seeds"))
         count = int(frames)
         check_method(method, registry)
-        limits_for(comparison_from(MODEL, prompt, "", f"0..{count - 1}", [method], registry), registry)
+        limits = limits_for(
+            comparison_from(MODEL, prompt, "", f"0..{count - 1}", [method], registry), registry
+        )
         found = interpolate(
             [int(first), int(last)],
             frames=count,
             model=MODEL,
             prompt=prompt,
             method=method,
+            limits=limits,
             on=runner.loop,
             registry=registry,
         )
@@ -148,7 +151,7 @@ def back_tab(registry: Registry, runner: Runner, people: People, concurrency_id:
         from zoo.planning import load_model
 
         method = f"ddim steps={int(steps)}"
-        comparison_from(MODEL, prompt, "", "0", [method], registry)  # for what it says of the text
+        limits = limits_for(comparison_from(MODEL, prompt, "", "0", [method], registry), registry)
         model = load_model(MODEL, registry)
         if picture is None:
             from PIL import Image
@@ -166,6 +169,7 @@ def back_tab(registry: Registry, runner: Runner, people: People, concurrency_id:
                 prompt=prompt,
                 method=method,
                 iterations=int(iterations),
+                limits=limits,
                 on=runner.loop,
                 registry=registry,
             )

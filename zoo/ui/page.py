@@ -48,7 +48,7 @@ def build(registry: Registry, runner: Runner) -> gr.Blocks:
         with gr.Tab(language.label("site.plugins"), id="plugins"):
             plugins = gr.HTML(plugins_tab.table(registry))
             gr.HTML(plugins_tab.guide())
-        api.add(registry, runner, people)
+        api.add(registry, runner, people, blocks)
         # At each visit, since what fails in use is noted.
         blocks.load(
             lambda: plugins_tab.table(registry),

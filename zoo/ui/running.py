@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import Context, copy_context
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zoo.comparison import CellResult, Comparison
@@ -42,7 +43,13 @@ MOST_WAITING = 16
 """Of more comparisons in the queue than this, the next is refused."""
 
 AT_ONCE = 4
-"""Most requests of the API and of the other tabs that are at work at a time."""
+"""Most requests of the other tabs that are at work at a time."""
+
+CALLS = 16
+"""Most calls of the API and of assistants that wait or are at work: each takes one of the page's threads."""
+
+CALL_SECONDS = 1800.0
+"""What a call has come to by then is its answer."""
 
 IN_MEMORY = 24
 """Of more runs than this, those looked at longest ago are on disk only."""
@@ -59,6 +66,25 @@ class Busy(ValueError):
     """Too many comparisons wait already."""
 
 
+@dataclass(eq=False)
+class Place:
+    """A place in the queue.
+
+    Attributes:
+        large: whether it has more than `LARGE` pictures.
+        given_up: whether nobody wants it any more.
+        tell: takes what is said while it waits.
+        is_call: whether a caller of the API waits for it.
+        seconds: what it has cost, once it has ended.
+    """
+
+    large: bool
+    given_up: Callable[[], bool]
+    tell: Callable[[str], None] = lambda said: None
+    is_call: bool = False
+    seconds: float = 0.0
+
+
 class Runner:
     """Runs comparisons on one device, whose loop they share; each has a thread that keeps what comes of it."""
 
@@ -71,8 +97,8 @@ class Runner:
         self._is_ready = False
         self._lock = threading.Lock()
         self._room = threading.Condition()
-        self._waiting: list[Run] = []
-        self._working: list[Run] = []
+        self._waiting: list[Place] = []
+        self._working: list[Place] = []
         self._costs: deque[float] = deque(maxlen=MOST_WAITING)
 
     @property
@@ -116,6 +142,46 @@ class Runner:
         from zoo.prepared import prepare
 
         return loop.join(prepare(comparison, self.registry, limits).run(loop.engine, cancelled, frames))
+
+    def answer(self, comparison: Comparison, gone: Callable[[], bool] = lambda: False) -> ComparisonResult:
+        """Run a comparison in the queue of all, while the calling thread waits.
+
+        Args:
+            comparison: what to run.
+            gone: whether nobody waits for the answer any more; asked in this thread, some times a second.
+
+        Returns:
+            The result; after `CALL_SECONDS` of what there is of it, the rest being cancelled.
+
+        Raises:
+            Busy: the queue is full, or its turn did not come.
+            ValueError: it cannot be run, or would take too much.
+        """
+        limits_for(comparison, self.registry)  # so that what cannot be run does not wait first
+        over, stop = time.monotonic() + CALL_SECONDS, threading.Event()
+
+        def given_up() -> bool:
+            return gone() or time.monotonic() > over
+
+        place = Place(_is_large(comparison), given_up, is_call=True)
+        with self._room:
+            self._check_room(place)
+            self._waiting.append(place)
+        with self._admitted(place):
+            if given_up():
+                raise Busy(self._busy())
+            looks = self.join(comparison, stop.is_set).looks(PAUSE)
+            try:
+                while True:
+                    next(looks)
+                    if given_up():
+                        stop.set()
+            except StopIteration as end:
+                result: ComparisonResult = end.value
+            finally:
+                stop.set()
+            place.seconds = sum(cell.seconds for cell in result.cells)
+        return result
 
     def warm_up(self, model: str) -> None:
         """Import what the first comparison needs and load the model, so that its first preview comes sooner."""
@@ -208,18 +274,32 @@ class Runner:
             run.note(index, CellResult(run.results[index].method, "queued"))
         self._enqueue(run, indices)
 
-    def _check_room(self) -> None:
+    def _check_room(self, place: Place | None = None) -> None:
         with self._room:
-            if len(self._waiting) >= MOST_WAITING:
-                raise Busy(self._told("run.busy", ends=len(self._waiting) + 1, waiting=len(self._waiting)))
+            full = len(self._waiting) >= MOST_WAITING
+            if place and place.is_call:
+                full |= sum(other.is_call for other in (*self._waiting, *self._working)) >= CALLS
+            if full:
+                raise Busy(self._busy())
+
+    def _busy(self) -> str:
+        return self._told("run.busy", ends=len(self._waiting) + 1, waiting=len(self._waiting))
 
     def _enqueue(self, run: Run, indices: list[int]) -> None:
         run.seen = time.monotonic()
         run.context = copy_context()
         run.say("waiting", say("run.starting"))
+
+        def tell(said: str) -> None:
+            if said != run.status:
+                run.say("waiting", said)
+
+        place = Place(_is_large(run.comparison), lambda: self._given_up(run), tell)
         with self._room:
-            self._waiting.append(run)
-        threading.Thread(target=self._work, args=(run, indices), name="comparison", daemon=True).start()
+            self._waiting.append(place)
+        threading.Thread(
+            target=self._work, args=(run, place, indices), name="comparison", daemon=True
+        ).start()
 
     def _remember(self, run: Run) -> Run:
         with self._lock:
@@ -231,36 +311,39 @@ class Runner:
                 del self._runs[name]
         return run
 
-    def _work(self, run: Run, indices: list[int]) -> None:
-        self._wait(run)
-        try:
+    def _work(self, run: Run, place: Place, indices: list[int]) -> None:
+        with self._admitted(place):
             self._run(run, indices)
+            place.seconds = sum(run.results[index].seconds for index in indices)
+
+    @contextmanager
+    def _admitted(self, place: Place) -> Iterator[None]:
+        """Wait for room, or until nobody wants it any more, and take it; meanwhile say how long that may take."""
+        with self._room:
+            try:
+                while place is not self._next() and not place.given_up():
+                    ahead = self._waiting.index(place)
+                    place.tell(self._told("run.waiting", ends=ahead + 1, ahead=ahead))
+                    self._room.wait(1.0)
+            finally:
+                self._waiting.remove(place)
+            self._working.append(place)
+            self._room.notify_all()
+        try:
+            yield
         finally:
             with self._room:
-                self._working.remove(run)
-                if cost := sum(run.results[index].seconds for index in indices):
-                    self._costs.append(cost)
+                self._working.remove(place)
+                if place.seconds:
+                    self._costs.append(place.seconds)
                 self._room.notify_all()
 
-    def _wait(self, run: Run) -> None:
-        """Until there is room for it, or nobody wants it any more; meanwhile it says how long that may take."""
-        with self._room:
-            while run is not self._next() and not self._given_up(run):
-                ahead = self._waiting.index(run)
-                said = self._told("run.waiting", ends=ahead + 1, ahead=ahead)
-                if said != run.status:
-                    run.say("waiting", said)
-                self._room.wait(1.0)
-            self._waiting.remove(run)
-            self._working.append(run)
-            self._room.notify_all()
-
-    def _next(self) -> Run | None:
+    def _next(self) -> Place | None:
         """Which of those that wait may begin now, if any."""
         if len(self._working) >= TOGETHER:
             return None
-        full = any(map(_is_large, self._working))
-        return next((run for run in self._waiting if not (full and _is_large(run))), None)
+        full = any(place.large for place in self._working)
+        return next((place for place in self._waiting if not (full and place.large)), None)
 
     def _told(self, key: str, ends: int, **values: int) -> str:
         """What is said under a key; with the time after which so many will have ended, if the latest tell it."""
@@ -361,5 +444,5 @@ class Runner:
             log.warning("the run %s could not be written", run.id, exc_info=True)
 
 
-def _is_large(run: Run) -> bool:
-    return len(run.results) * len(run.comparison.seeds) > LARGE
+def _is_large(comparison: Comparison) -> bool:
+    return len(comparison.cells) * len(comparison.seeds) > LARGE

@@ -25,12 +25,17 @@ def serve(arguments: argparse.Namespace) -> int:
         arguments: those of `zoo page` (zoo/commands/page.py).
 
     Raises:
-        ValueError: the address cannot be listened on, a file of models cannot be read, or a limit in the environment
-            is none; before anything is served.
+        ValueError: the address cannot be listened on, a file of models cannot be read, a limit in the environment
+            is none, or tools are to be served to those who log in; before anything is served.
     """
     from zoo.ui import login
 
     logins = login.from_environment()
+    if arguments.mcp and logins:
+        raise ValueError(
+            "--mcp and ZOO_MCP go without ZOO_LOGIN: tools are called without the page's login, and so would be open "
+            "to all. Leave one of them out, or put a proxy that asks for a password before a page without ZOO_LOGIN"
+        )
     port = arguments.port or _free_port(arguments.host)
     _check_free(arguments.host, port)
 

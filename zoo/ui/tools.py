@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib.util
 import json
+import logging
+from collections.abc import Callable
 from typing import Any
 
+import gradio as gr
 import gradio.mcp
+
+from zoo.ui.disclosure import unexpected
+
+log = logging.getLogger(__name__)
 
 MISSING = (
     "--mcp and ZOO_MCP need the package mcp, which is not installed: pip install 'mcp>=1.21,<2', "
@@ -27,11 +36,22 @@ def enable() -> None:
 
 
 class Tools(gradio.mcp.GradioMCPServer):  # type: ignore[misc]
-    """Gradio's server of the public endpoints, but for its answers: it would write them as Python does.
+    """Gradio's server of the public endpoints, but for its answers, and for how it asks.
 
-    Here they are JSON. The sheet of a comparison comes as a picture, and the pictures in its cells are left out, since
-    an assistant reads data URIs letter by letter.
+    It would write answers as Python does. Here they are JSON. The sheet of a comparison comes as a picture, and the
+    pictures in its cells are left out, since an assistant reads data URIs letter by letter.
+
+    It would ask over HTTP, from this machine and with the caller's own headers. All assistants would be one person
+    then, and as many as they like who make up an X-Forwarded-For, which is believed of this machine. Here a call is
+    answered within the caller's own request.
     """
+
+    def _prepare_tool_call_args(self, name: str, arguments: dict[str, Any]) -> Any:
+        endpoint, values, headers, function = super()._prepare_tool_call_args(name, arguments)
+        direct = copy.copy(function)
+        direct.queue = False  # only what waits in gradio's queue is asked over HTTP
+        direct.fn = _told(function.fn)
+        return endpoint, values, headers, direct
 
     def postprocess_output_data(self, data: Any, root_url: str) -> list[Any]:
         """The content of a tool's answer: text, and a picture if there is one."""
@@ -43,6 +63,22 @@ class Tools(gradio.mcp.GradioMCPServer):  # type: ignore[misc]
             if picture:
                 content.append(self.types.ImageContent(type="image", data=picture, mimeType="image/png"))
         return content
+
+
+def _told(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with errors as an assistant reads them: gradio's would be quoted, and others could name folders."""
+
+    @functools.wraps(function)
+    def told(*arguments: Any, **named: Any) -> Any:
+        try:
+            return function(*arguments, **named)
+        except gr.Error as error:
+            raise RuntimeError(error.message) from None
+        except Exception as error:
+            log.exception("an assistant asked for something that failed")
+            raise RuntimeError(unexpected(error)) from None
+
+    return told
 
 
 def readable(output: Any) -> tuple[Any, str]:

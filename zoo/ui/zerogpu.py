@@ -13,9 +13,11 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import queue
+import threading
 import time
 from collections.abc import Callable, Generator
-from contextvars import Context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,6 +45,9 @@ MOST = 120
 
 MARGIN = 5.0
 """A job ends this many seconds before its GPU is taken away."""
+
+QUIET = 1.0
+"""While nothing comes, it is asked so often, in seconds, whether anybody still wants it."""
 
 TAKEN = (
     "TimeoutError: the GPU was lent for {seconds} s, and they are over. Ask for fewer methods, steps or seeds, or run "
@@ -159,7 +164,8 @@ class Borrowed:
         return False
 
     def looks(self, pause: float = 0.0) -> Generator[list[Event], None, ComparisonResult]:
-        """What comes back, each as a list of one; ends with the result.
+        """What comes back, each as a list of one, and an empty one when nothing has come for a while; ends with the
+        result.
 
         Raises:
             NoGPU: there is none to be had.
@@ -167,16 +173,19 @@ class Borrowed:
         """
         results = [CellResult(str(method), "queued") for method in self.comparison.cells]
         end = End()
-        lent = _lent(self.job, self.context)
+        lent = _arriving(self.job, self.context or copy_context())
         try:
             for sent in lent:
                 if isinstance(sent, End):
                     end = sent
                     break
-                event = unpack(sent)
-                results[event.cell] = event.result
-                _note(event, self.comparison, self.registry)
-                yield [event]
+                if sent is None:
+                    yield []
+                else:
+                    event = unpack(sent)
+                    results[event.cell] = event.result
+                    _note(event, self.comparison, self.registry)
+                    yield [event]
                 if self.cancelled():
                     break
         finally:
@@ -238,21 +247,46 @@ def seconds_for(comparison: Comparison, registry: Registry) -> int:
     return min(MOST, round(START + PASS * passes + ROW * rows + METRIC * len(comparison.metrics)))
 
 
-def _lent(job: Job, context: Context | None) -> Generator[Parcel | End, None, None]:
-    """What the job yields, asked for in the name of a request."""
+def _arriving(job: Job, context: Context) -> Generator[Parcel | End | None, None, None]:
+    """What the job yields, asked for in the name of a request; None when nothing has come for `QUIET` seconds.
+
+    A thread waits for it, as for a GPU to become free, and gives the GPU back once nobody takes what comes any more.
+    """
     import gradio as gr
 
-    def step() -> Parcel | End | None:
-        return next(sent, None)
+    arrived: queue.SimpleQueue[Parcel | End | BaseException | None] = queue.SimpleQueue()
+    left = threading.Event()
 
-    sent = run(job)
+    def take() -> None:
+        sent = run(job)
+        try:
+            for item in sent:
+                arrived.put(item)
+                if left.is_set():
+                    break
+            arrived.put(None)
+        except BaseException as error:
+            arrived.put(error)
+        finally:
+            sent.close()
+
+    threading.Thread(target=context.run, args=(take,), name="lent", daemon=True).start()
     try:
-        while (item := context.run(step) if context else step()) is not None:
+        while True:
+            try:
+                item = arrived.get(timeout=QUIET)
+            except queue.Empty:
+                yield None
+                continue
+            if isinstance(item, gr.Error):  # what `spaces` has to say to people
+                raise NoGPU(f"{item.title}: {item.message}") from None
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                return
             yield item
-    except gr.Error as error:  # what `spaces` has to say to people
-        raise NoGPU(f"{error.title}: {error.message}") from None
     finally:
-        sent.close()
+        left.set()
 
 
 def _timed_out(event: Event, seconds: int) -> Event:
@@ -264,7 +298,7 @@ def _timed_out(event: Event, seconds: int) -> Event:
 def _note(event: Event, comparison: Comparison, registry: Registry) -> None:
     """Note in this process what failed in use in the other."""
     if event.kind == "failed":
-        registry.note(comparison.cells[event.cell].names, f"{event.result.method}: {event.result.error}")
+        registry.note(comparison.cells[event.cell].names, event.result.method, event.result.error)
     for name, score in event.result.metrics.items() if event.kind == "scored" else ():
         if isinstance(score, NoScore) and score.failed:
-            registry.note([name.split()[0]], f"the metric {name}: {score.reason}")
+            registry.note([name.split()[0]], f"the metric {name}", score.reason)
