@@ -1,6 +1,5 @@
 import base64
 import io
-import json
 import re
 import threading
 import time
@@ -8,7 +7,6 @@ import time
 import pytest
 from PIL import Image
 
-from tests.models.elsewhere.tiny import stable_diffusion
 from tests.small_model import save_small_model
 from zoo import planning
 from zoo.comparison import Comparison
@@ -114,21 +112,6 @@ def test_a_second_evaluation_of_each_step_counts(registry):
     for line in ("heun steps=1000", "diffusers/HeunDiscreteScheduler steps=1000"):
         with pytest.raises(ValueError, match="about 1999 network evaluations"):
             limits_for(ask(registry, **given, methods=[line]), registry)
-
-
-def test_pictures_of_latents_count_as_large_as_they_are_seen(registry, tmp_path):
-    stable_diffusion(tmp_path / "tiny")
-    config = tmp_path / "tiny" / "unet" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"sample_size": 64}))
-
-    def asked(line):
-        return Comparison(model=f"folder:{tmp_path / 'tiny'}", cells=[line], seeds="0..1")
-
-    cost = estimate(asked("ddim steps=10"), registry)
-    assert (cost.weight, cost.drawn) == (2 * 64**2 / 32**2, 2 * 128**2 / 32**2)
-    assert limits_for(asked("ddim steps=1000"), registry).nfe == BUDGET // 32
-    with pytest.raises(ValueError, match="64,000 in all"):
-        limits_for(asked("ddim steps=1000 | cfg scale=2"), registry)
 
 
 def test_a_sampler_that_cannot_be_asked_what_it_costs_stops_no_other(tmp_path):

@@ -23,14 +23,12 @@ class Cost:
     Attributes:
         cells: of each method; 0 for one that cannot run.
         solutions: of each fine solution that metrics ask for.
-        weight: seeds · max(1, pixels / 32²), for all images and the size that the network sees, of latents theirs.
-        drawn: the same for the size that people see.
+        weight: seeds · max(1, pixels / 32²), for all images and their size.
     """
 
     cells: tuple[int, ...]
     solutions: tuple[int, ...]
     weight: float
-    drawn: float
 
     @property
     def evaluations(self) -> int:
@@ -47,7 +45,7 @@ def estimate(comparison: Comparison, registry: Registry) -> Cost:
     from zoo.metrics.solution import STEPS
 
     model = load_model(comparison.model, registry)
-    seen, drawn = (model.shape[-2:], model.picture_size) if len(model.shape) == 3 else ((1, 1), (1, 1))
+    pixels = model.shape[-1] * model.shape[-2] if len(model.shape) == 3 else 1
     cells = tuple(
         0 if reason else _evaluations(sampler, conditioners, model.schedule)
         for sampler, conditioners, reason in resolve_all(comparison, registry)
@@ -56,10 +54,7 @@ def estimate(comparison: Comparison, registry: Registry) -> Cost:
     if any(_solves(part.name, registry) for part in comparison.metrics):
         guidances = {method.conditioners for method in comparison.cells}
         solutions = tuple((2 * STEPS - 1) * (1 + len(conditioners)) for conditioners in guidances)
-    weight, weight_drawn = (
-        len(comparison.seeds) * max(1.0, height * width / 32**2) for height, width in (seen, drawn)
-    )
-    return Cost(cells, solutions, weight, weight_drawn)
+    return Cost(cells, solutions, len(comparison.seeds) * max(1.0, pixels / 32**2))
 
 
 def _evaluations(sampler: Sampler, conditioners: Sequence[Conditioner], schedule: Schedule) -> int:

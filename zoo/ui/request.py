@@ -232,7 +232,7 @@ def limits_for(comparison: Comparison, registry: Registry) -> Limits:
     from zoo.limits import Limits
 
     found = estimate(comparison, registry)
-    cost = found.evaluations * found.drawn
+    cost = found.evaluations * found.weight
     if cost > BUDGET:
         raise ValueError(
             say(
@@ -243,7 +243,7 @@ def limits_for(comparison: Comparison, registry: Registry) -> Limits:
                 budget=f"{BUDGET:,}",
             )
         )
-    return Limits(nfe=min(10_000, max(1, int(BUDGET // found.drawn))), seconds=CELL_SECONDS)
+    return Limits(nfe=min(10_000, max(1, int(BUDGET // found.weight))), seconds=CELL_SECONDS)
 
 
 def sentence(error: object) -> str:
