@@ -336,18 +336,22 @@ def test_errors_tell_strangers_what_happened_without_folders_and_secrets(visitor
     assert failed["error"] == "RuntimeError: no file …/odd.py, tried with …"
     assert failed["traceback"] == ""
     assert run["cells"]["1"]["status"] == "done"
-    plugins = visitor.event(_event_of(visitor, "plugins"), [])
+    plugins = visitor.event(_plugins_shown(visitor), [])
     assert "no file …/odd.py" in plugins
     assert not leaks(plugins) and "Traceback" not in plugins and str(ROOT.parent) not in plugins
 
 
-def _event_of(visitor: Caller, tab: str) -> int:
-    """The event that shows a tab anew: the one without inputs whose answer is a table of plugins."""
+def _plugins_shown(visitor: Caller) -> int:
+    """The event that shows the plugins anew: the one without inputs whose answer is nothing but HTML."""
     config = json.loads(visitor.ask("GET", "/config")[1])
+    html = {component["id"] for component in config["components"] if component["type"] == "html"}
     return next(
         e["id"]
         for e in config["dependencies"]
-        if e["api_visibility"] == "private" and not e["inputs"] and e["backend_fn"] and len(e["outputs"]) == 1
+        if e["api_visibility"] == "private"
+        and not e["inputs"]
+        and e["backend_fn"]
+        and {*e["outputs"]} <= html
     )
 
 
