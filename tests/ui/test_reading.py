@@ -1,4 +1,4 @@
-"""Results as a person reads them: side by side, on their way, while they run, and as files."""
+"""Results as a person reads them: side by side, on their way, while they run, as files, on a phone and at night."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.visitors import Page as Visitor
-from tests.ui.test_access import AXE, RULES, WAIT
+from tests.ui.test_access import AXE, RULES, TABS, WAIT, open_tab
 from tests.ui.test_page import compare, lines, sources
 
 LINES = ("ddim steps=8", "heun steps=4", "ddim steps=4 | cfg scale=2")
@@ -26,6 +26,28 @@ FRAMES = """[...document.querySelectorAll('.zoo-cell')].map(cell =>
 
 FOUND = """rules => axe.run(document, {...rules, resultTypes: ['violations']})
   .then(found => found.violations.flatMap(rule => rule.nodes.map(node => [rule.id, node.html.slice(0, 200)])))"""
+
+WIDER = """() => [...document.querySelectorAll('body *')].filter(one => {
+  // Gradio's frame clips what is too wide, so that the document's own width tells nothing.
+  const box = one.getBoundingClientRect();
+  if (!box.width || !one.checkVisibility() || box.right <= window.innerWidth + 1 && box.left >= -1) return false;
+  if (getComputedStyle(one).clip !== 'auto') return false;  // said to screen readers only
+  for (let up = one.parentElement; up; up = up.parentElement) {
+    const {overflowX, position} = getComputedStyle(up);
+    if (/auto|scroll|hidden/.test(overflowX) || position === 'fixed') return false;
+  }
+  return true;
+}).map(one => one.outerHTML.slice(0, 120))"""
+
+LUMINANCE = """query => {
+  const context = new OffscreenCanvas(1, 1).getContext('2d');
+  const style = getComputedStyle(document.querySelector(query));
+  return ['color', 'backgroundColor'].map(which => {
+    context.fillStyle = style[which];
+    context.fillRect(0, 0, 1, 1);
+    return context.getImageData(0, 0, 1, 1).data.slice(0, 3).reduce((sum, value) => sum + value / 765, 0);
+  });
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -283,3 +305,46 @@ def test_axe_finds_nothing_in_an_open_card_the_slider_and_a_traceback(page):
     page.keyboard.press("Escape")
     page.click("#method-2 .z-adjust")
     assert found == []
+
+
+@pytest.fixture(scope="module")
+def phone(browser: Any, server: Any) -> Iterator[Any]:
+    """The page on a phone whose owner likes it dark."""
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, color_scheme="dark", reduced_motion="reduce"
+    )
+    context.set_default_timeout(WAIT)
+    opened = context.new_page()
+    opened.goto(server.url)
+    opened.wait_for_selector("#zoo[data-ready]")
+    yield opened
+    context.close()
+
+
+def test_who_likes_it_dark_gets_it_dark(page, phone):
+    ink, paper = page.evaluate(LUMINANCE, "body")
+    assert ink < 0.3 < 0.9 < paper
+    for query in ("body", ".z-card", "#prompt", "#scrub-by"):
+        ink, paper = phone.evaluate(LUMINANCE, query)
+        assert paper < 0.2 and ink - paper > 0.3, query
+
+
+def test_what_is_too_wide_for_a_phone_would_be_found(phone):
+    phone.evaluate("document.querySelector('#zoo').insertAdjacentHTML('beforeend', '<p id=wide>wide</p>')")
+    phone.evaluate("document.querySelector('#wide').style.width = '500px'")
+    assert [one[:11] for one in phone.evaluate(WIDER)] == ['<p id="wide']
+    phone.evaluate("document.querySelector('#wide').remove()")
+
+
+def test_an_open_card_and_a_table_fit_on_a_phone(phone):
+    phone.tap("#side")
+    phone.tap("#method-4 .z-adjust")
+    phone.tap("#method-4 [data-place='0.steps.grid']")
+    phone.wait_for_selector("#method-4 .z-swap")
+    assert phone.evaluate(WIDER) == []
+
+
+@pytest.mark.parametrize("name", TABS)
+def test_no_tab_is_wider_than_a_phone(phone, name):
+    open_tab(phone, name)
+    assert phone.evaluate(WIDER) == []
