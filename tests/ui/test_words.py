@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.ui.waiting import waited_for
+from zoo.lessons.methods import lessons
+from zoo.registry import Registry
 from zoo.ui import front, language
+from zoo.ui.catalogue import catalogue
 from zoo.ui.language import ChoosesLanguage
-from zoo.ui.words import LANGUAGES, element, received, say, sent, table
+from zoo.ui.learn import card
+from zoo.ui.words import LANGUAGES, element, plugin_texts, received, say, sent, table
 
 CHINESE = [name for name in LANGUAGES if name != "en"]
 WAIT = 240_000
@@ -60,8 +65,42 @@ def test_every_language_says_as_much_with_the_same_blanks_and_formulas(name):
 def test_simplified_and_traditional_characters_are_not_mixed():
     simplified = set(SIMPLIFIED_ONLY) - set(TRADITIONAL_ONLY)
     traditional = set(TRADITIONAL_ONLY) - set(SIMPLIFIED_ONLY)
-    assert not traditional & set("".join(table("zh-Hans").values()))
-    assert not simplified & set("".join(table("zh-Hant").values()))
+    own = {name: "".join(texts[name] for texts in plugin_texts().values()) for name in CHINESE}
+    assert not traditional & set("".join(table("zh-Hans").values()) + own["zh-Hans"])
+    assert not simplified & set("".join(table("zh-Hant").values()) + own["zh-Hant"])
+
+
+def shown_texts() -> Iterator[str]:
+    """What the page shows of the built-in plugins, but for the names of methods and of diffusers' options."""
+    registry = Registry(safe_mode=True)
+    for lesson in lessons(registry):
+        yield from (lesson.summary, lesson.cost, lesson.when)
+    facts = catalogue(registry)
+    for kind in ("samplers", "conditioners", "models", "metrics"):
+        for one in facts[kind]:
+            if not one["name"].startswith("diffusers/"):
+                yield from (
+                    (one["title"], one["summary"]) if kind in ("models", "metrics") else (one["summary"],)
+                )
+                yield from (text for p in one.get("controls", ()) for text in (p["title"], p["help"]))
+
+
+def test_what_built_in_plugins_say_of_themselves_is_translated():
+    said = {text for text in shown_texts() if re.search("[A-Za-z]{2}", text)} - {"FID"}
+    assert said <= set(plugin_texts())
+    for text, texts in plugin_texts().items():
+        assert sorted(texts) == CHINESE
+        for one in texts.values():
+            assert re.search(r"[\u4e00-\u9fff]", one), one
+            for number in re.findall(r"\b\d+\b(?! M)|log-SNR|DDIM|Heun|ODE|η", text):
+                assert number in one, f"{number} is missing: {one}"
+
+
+def test_a_lesson_is_told_in_the_visitor_s_language_and_a_stranger_s_as_it_is():
+    ddim = next(lesson for lesson in lessons(Registry(safe_mode=True)) if lesson.names == ("ddim",))
+    assert "概率流 ODE 的一阶解法" in card(ddim, "zh-Hans") and ddim.summary not in card(ddim, "zh-Hans")
+    assert ddim.summary in card(ddim)
+    assert "somebody’s own" in card(replace(ddim, summary="somebody’s own"), "zh-Hant")
 
 
 def test_no_script_says_anything_of_its_own():
@@ -225,9 +264,11 @@ def test_the_browser_chooses_the_language_the_visitor_another_one_and_what_was_t
 
 @pytest.mark.parametrize("name", CHINESE)
 def test_no_english_is_left_on_any_tab(context, server, name):
+    about = Registry(safe_mode=True).model("tinyworld").summary
     page = context.new_page()
     page.goto(f"{server.url}?lang={name}")
     usable(page)
+    assert page.inner_text("#about-model") == plugin_texts()[about][name]
     assert page.evaluate(LEFT) == []
     page.click("#more summary")
     page.click("#method-4 .z-adjust")

@@ -46,6 +46,9 @@ window.zooWords = (() => {
     return (words()[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
   }
 
+  /** What a built-in plugin says of itself; anybody else's text stays as it is. */
+  const own = (text) => words()[`own.${text}`] ?? text;
+
   /** A text of the server's: one of the page's, as {say, with}, or one that stays as it is. */
   const told = (text) => (text && text.say ? say(text.say, text.with) : text);
 
@@ -82,5 +85,5 @@ window.zooWords = (() => {
     window.location.assign(url);
   });
 
-  return { language, say, told };
+  return { language, say, own, told };
 })();

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 from gradio.i18n import I18nData
 
-from zoo.ui.words import LANGUAGES, marks, say, table
+from zoo.ui.words import LANGUAGES, marks, plugin_texts, say, table
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,7 +36,17 @@ def translations(made: Callable[[str], Mapping[str, str]]) -> gr.I18n:
     Args:
         made: tells these for a language.
     """
-    return gr.I18n(**{name: {**table(language), **made(language)} for language, name in LANGUAGES.items()})
+    return gr.I18n(
+        **{
+            name: {**table(language), **_own(language), **made(language)}
+            for language, name in LANGUAGES.items()
+        }
+    )
+
+
+def _own(language: str) -> dict[str, str]:
+    """What built-in plugins say of themselves, under keys that hold the English."""
+    return {f"own.{text}": texts[language] for text, texts in plugin_texts().items() if language in texts}
 
 
 def switch() -> str:

@@ -17,7 +17,7 @@ from zoo.ui import forward
 from zoo.ui.language import label
 from zoo.ui.maths import MATHS
 from zoo.ui.running import Runner
-from zoo.ui.words import ENGLISH, say
+from zoo.ui.words import ENGLISH, say, translated
 
 CSS = (Path(__file__).parent / "learn.css").read_text(encoding="utf-8")
 
@@ -59,19 +59,22 @@ def card(lesson: Lesson, language: str = ENGLISH) -> str:
     def words(key: str, **values: object) -> str:
         return say(key, language, **values)
 
-    name, title = lesson.names[0], lesson.title
+    def own(text: str) -> str:
+        return html.escape(translated(text, language))
+
+    name, title = lesson.names[0], translated(lesson.title, language)
     if len(lesson.names) > 1:
         family = name.partition("/")[0]
         name, title = f"{family}/…", words(f"learn.family_{lesson.kind}", name=family, n=len(lesson.names))
     parts = [
         f'<div class="zoo-lesson-head"><h3>{html.escape(title)}</h3><code>{html.escape(name)}</code> '
         f"<small>{words(f'learn.{lesson.kind}')}</small></div>",
-        f"<p>{html.escape(lesson.summary)}</p>",
+        f"<p>{own(lesson.summary)}</p>",
     ]
     if lesson.equation:
         parts.append(f'<div class="zoo-equation">$${html.escape(lesson.equation)}$$</div>')
     facts = [(words("learn.cost"), lesson.cost), (words("learn.when"), lesson.when)]
-    rows = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts if text)
+    rows = "".join(f"<dt>{name}</dt><dd>{own(text)}</dd>" for name, text in facts if text)
     if lesson.paper:
         number = html.escape(lesson.paper, quote=True)
         rows += (

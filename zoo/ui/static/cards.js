@@ -101,7 +101,7 @@ function showCard(card) {
 }
 
 function gridNote(card) {
-  const axes = [card.columns && t("across", { title: card.columns.title }), card.rows && t("down", { title: card.rows.title })];
+  const axes = [card.columns && t("across", { title: zooWords.own(card.columns.title) }), card.rows && t("down", { title: zooWords.own(card.rows.title) })];
   const said = axes.filter(Boolean).join(", ");
   return said ? t("grid_of", { n: card.cells, axes: said }) : "";
 }

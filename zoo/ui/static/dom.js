@@ -1,6 +1,7 @@
 // Elements, words and icons. All scripts of this folder share one scope; gradio gives `element`, `props` and `server`.
 
-const catalogue = JSON.parse(props.catalogue);
+const OWN = ["title", "summary", "help"];
+const catalogue = JSON.parse(props.catalogue, (key, value) => (OWN.includes(key) && typeof value === "string" ? zooWords.own(value) : value));
 const root = element.querySelector("#zoo");
 
 /** A word or sentence of the section "page" in zoo/ui/words, with {…} filled in. */

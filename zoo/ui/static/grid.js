@@ -42,11 +42,11 @@ function table(block, cells, seeds, columns) {
   made.style.setProperty("--columns", columns);
   if (block.columns) {
     if (block.rows) made.append(h("span", { class: "z-axis-corner" }));
-    across.forEach((value) => made.append(h("span", { class: "z-axis" }, h("small", {}, block.columns.title), ` ${value}`)));
+    across.forEach((value) => made.append(h("span", { class: "z-axis" }, h("small", {}, zooWords.own(block.columns.title)), ` ${value}`)));
     for (let i = across.length; i < columns; i++) made.append(h("span"));
   }
   down.forEach((value, row) => {
-    if (block.rows) made.append(h("span", { class: "z-axis z-axis-row" }, h("small", {}, block.rows.title), ` ${value}`));
+    if (block.rows) made.append(h("span", { class: "z-axis z-axis-row" }, h("small", {}, zooWords.own(block.rows.title)), ` ${value}`));
     across.forEach((_, column) => {
       const index = block.cells[row * across.length + column];
       made.append(place(index, seeds, cells[index], null));

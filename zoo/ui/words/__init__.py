@@ -1,5 +1,7 @@
 """What the page says: one file per language in this folder, all with the same keys, "section.name".
 
+What built-in plugins say of themselves, in English, is beside them in `plugins.json`: English text → language → text.
+
 Server and browser say the same words from the same files: `say` here, `zooWords.say` in `zoo/ui/language.js`. What the
 server says travels with its key, so that a comparison begun in one language can be looked at in another.
 """
@@ -47,6 +49,19 @@ def say(key: str, language: str = ENGLISH, /, **values: Any) -> Said:
     said = Said(text)
     said.key, said.values = key, values
     return said
+
+
+def translated(text: str, language: str) -> str:
+    """What a built-in plugin says of itself, in a language; a text that nobody has translated stays as it is."""
+    return plugin_texts().get(text, {}).get(language, text)
+
+
+@functools.cache
+def plugin_texts() -> Mapping[str, Mapping[str, str]]:
+    """English text of a built-in plugin → language → text."""
+    path = Path(__file__).with_name("plugins.json")
+    found: Mapping[str, Mapping[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def sent(text: str) -> Sent:
