@@ -48,7 +48,16 @@ def adjust(page: Any, number: int = 1) -> None:
 
 
 def drag(page: Any, number: int, to: int) -> None:
-    """Drag a card by its grip into the middle of another, as slowly as a hand."""
+    """Drag a card by its grip into the middle of another, as slowly as a hand, once none moves any more."""
+    page.wait_for_function(
+        """async () => {
+          const cards = () => [...document.querySelectorAll(".z-card")];
+          const places = () => JSON.stringify(cards().map((card) => card.getBoundingClientRect()));
+          const before = places();
+          await new Promise((done) => setTimeout(done, 300));
+          return before === places();
+        }"""
+    )
     grip = page.locator(f"#method-{number} .z-grip").bounding_box()
     over = page.locator(f"#method-{to}").bounding_box()
     x, y = grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2
