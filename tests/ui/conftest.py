@@ -5,6 +5,7 @@ import pytest
 
 from tests.small_model import save_small_model
 from tests.ui.browser import Server, chromium, page_server
+from tests.ui.person import opened, quickest
 
 PLUGIN = '''
 """A sampler that fails, one that is slow, and a model that can be controlled."""
@@ -54,3 +55,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def browser() -> Iterator[Any]:
     with chromium() as running:
         yield running
+
+
+@pytest.fixture
+def page(browser: Any, server: Any) -> Iterator[Any]:
+    """The page; a test may have it answered with 503."""
+    with opened(browser, server, tolerated="503", accept_downloads=True) as page:
+        yield page
+
+
+@pytest.fixture
+def skies(page: Any) -> Any:
+    """The page with the quickest model."""
+    return quickest(page)

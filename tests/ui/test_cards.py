@@ -10,8 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.ui.test_access import WAIT
-from tests.ui.test_page import compare, lines, sources
+from tests.ui.person import compare, lines, opened, sources
 from zoo.planning import impossible, load_model, resolve
 from zoo.registry import Registry
 from zoo.sampler import NEGATIVE, PROMPT
@@ -24,17 +23,8 @@ from zoo.ui.words import say
 @pytest.fixture(scope="module")
 def page(browser: Any, server: Any) -> Iterator[Any]:
     """The opened page; fails in the end if it logged an error."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(WAIT)
-    opened = context.new_page()
-    wrong: list[str] = []
-    opened.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.goto(server.url)
-    opened.wait_for_selector("#zoo[data-ready]")
-    yield opened
-    context.close()
-    assert wrong == []
+    with opened(browser, server, reduced_motion="reduce") as page:
+        yield page
 
 
 def shown(page: Any) -> list[str]:

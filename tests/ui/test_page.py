@@ -5,104 +5,15 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from tests.small_model import SIZE
-from zoo.comparison import Comparison
-from zoo.data.maps import control_picture
-from zoo.pictures import admit
-
-WAIT = 240_000
-"""Milliseconds; much more than an idle machine needs."""
+from tests.ui.person import WAIT, compare, ended, lens, lines, sources
 
 NAMELESS = """() => [...document.querySelectorAll('#zoo :is(button, input, select, textarea)')]
   .filter(e => e.checkVisibility() && !e.ariaLabel && !e.labels?.length && !e.textContent.trim())
   .map(e => e.outerHTML)"""
-
-
-@pytest.fixture
-def page(browser: Any, server: Any) -> Iterator[Any]:
-    """The opened page; fails the test if it logs an error (but for the 503 of a test) or asks any other host."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(WAIT)
-    opened = context.new_page()
-    wrong: list[str] = []
-    opened.on(
-        "console",
-        lambda m: wrong.append(f"console: {m.text}") if m.type == "error" and "503" not in m.text else None,
-    )
-    opened.on("pageerror", lambda error: wrong.append(f"page error: {error}"))
-    allowed = (server.url, "data:", "blob:")
-    opened.on("request", lambda r: None if r.url.startswith(allowed) else wrong.append(f"asked {r.url}"))
-    opened.goto(server.url)
-    opened.wait_for_selector("#zoo[data-ready]")
-    yield opened
-    context.close()
-    assert wrong == []
-
-
-@pytest.fixture
-def skies(page: Any) -> Any:
-    """The page with the quickest model."""
-    page.select_option("#model", "gaussian")
-    page.wait_for_function("document.querySelector('#prompt').value == 'dawn'")
-    return page
-
-
-def lines(page: Any, *wanted: str) -> None:
-    """Make these the methods."""
-    while page.locator(".z-card").count() > len(wanted):
-        page.click(".z-card:last-child .z-remove")
-    while page.locator(".z-card").count() < len(wanted):
-        page.click("#add-method")
-    for number, line in enumerate(wanted, 1):
-        page.fill(f"#method-{number} .z-line", line)
-
-
-def ended(page: Any, **counts: int) -> None:
-    """Wait until that many cells are in these states and Compare can be pressed again."""
-    for state, count in counts.items():
-        page.wait_for_function(
-            "([s, n]) => document.querySelectorAll(`.zoo-cell[data-state=${s}]`).length == n",
-            arg=[state, count],
-        )
-    page.wait_for_function("!document.querySelector('#compare').disabled")
-
-
-def compare(page: Any, **counts: int) -> None:
-    page.click("#compare")
-    page.wait_for_function("document.querySelector('#compare').disabled")
-    ended(page, **counts)
-
-
-def lens(page: Any) -> list[float]:
-    """Where the magnifier is, in percent of a picture."""
-    found: list[float] = page.locator("#zoo-grid").evaluate(
-        "e => ['--lens-x', '--lens-y'].map(name => parseFloat(e.style.getPropertyValue(name)))"
-    )
-    return found
-
-
-def drop(page: Any, file: Path, selector: str) -> None:
-    """Drag a file from outside the browser onto the middle of an element, as a person's hand does."""
-    page.locator(selector).scroll_into_view_if_needed()
-    box = page.locator(selector).bounding_box()
-    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
-    data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
-    session = page.context.new_cdp_session(page)
-    for kind in ("dragEnter", "dragOver", "drop"):
-        session.send("Input.dispatchDragEvent", {"type": kind, "data": data, **place})
-    session.detach()
-
-
-def sources(page: Any) -> list[str]:
-    return page.eval_on_selector_all(".zoo-tile img:not([hidden])", "all => all.map(i => i.src)")
 
 
 def test_a_first_visitor_sees_pictures_and_compares_with_one_click(page, tmp_path):
@@ -168,64 +79,6 @@ def test_a_refresh_shows_what_there_is_and_a_link_what_was_asked(skies, server):
     ]
     skies.goto(f"{server.url}?c=e30&run=../../etc")
     skies.wait_for_selector("#problem .zoo-problem")
-
-
-def test_a_picture_that_is_dropped_restores_its_comparison(skies, tmp_path):
-    lines(skies, "ddim steps=2 | cfg scale=2")
-    compare(skies, done=1)
-    with skies.expect_download() as download:
-        skies.click("#save-png")
-    download.value.save_as(tmp_path / "mine.png")
-    lines(skies, "ddpm steps=1")
-    skies.fill("#prompt", "else")
-    skies.set_input_files("#zoo input[type=file]", tmp_path / "mine.png")
-    skies.wait_for_function("document.querySelector('#prompt').value == 'dawn'")
-    assert skies.input_value("#method-1 .z-line") == "ddim steps=2 | cfg scale=2"
-    (tmp_path / "stranger.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\xff" * 40)
-    skies.set_input_files("#zoo input[type=file]", tmp_path / "stranger.png")
-    skies.wait_for_function("document.querySelector('#problem').innerText.includes('stranger.png')")
-
-
-def test_a_dropped_grid_comes_back_as_the_cards_that_made_it(skies, tmp_path):
-    lines(skies, "ddim steps=1,2,3,4,5 eta=0,0.5,1")
-    skies.click("#method-1 .z-adjust")
-    skies.click("#method-1 .z-swap")
-    skies.fill("#seeds", "3")
-    compare(skies, done=15)
-    axes = skies.locator(".z-axis").all_inner_texts()
-    assert axes[:3] == ["η 0", "η 0.5", "η 1"], "swapped"
-    with skies.expect_download() as download:
-        skies.click("#save-png")
-    download.value.save_as(tmp_path / "grid.png")
-    with skies.expect_download() as download:
-        skies.click("#download")
-    with zipfile.ZipFile(download.value.path()) as archive:
-        archive.extract("comparison.json", tmp_path)
-        archive.extract("cells/14/3.png", tmp_path)
-
-    for name in ("grid.png", "comparison.json", "cells/14/3.png"):
-        lines(skies, "ddpm steps=1")
-        skies.fill("#seeds", "0")
-        drop(skies, tmp_path / name, "#zoo-grid")
-        skies.wait_for_function("document.querySelector('#seeds').value == '3'")
-        assert skies.locator(".z-card").count() == 1
-        assert skies.input_value("#method-1 .z-line") == "ddim steps=1,2,3,4,5 eta=0,0.5,1"
-        assert skies.inner_text("#problem") == ""
-    compare(skies, done=15)
-    assert skies.locator(".z-axis").all_inner_texts() == axes
-
-
-def test_a_file_with_more_methods_than_cards_says_which_are_left_out(skies, tmp_path):
-    comparison = Comparison(model="gaussian", prompt="dusk", cells=[f"ddim steps={n}" for n in range(1, 16)])
-    for name, record in (("bare.json", None), ("edited.json", {"cards": [{"line": "ddim steps=1..14"}]})):
-        held = comparison.model_copy(update={"record": record})
-        (tmp_path / name).write_text(held.model_dump_json())
-        skies.fill("#prompt", "dawn")
-        drop(skies, tmp_path / name, "#zoo-grid")
-        skies.wait_for_function("document.querySelector('#prompt').value == 'dusk'")
-        assert skies.locator(".z-card").count() == 12
-        assert skies.input_value("#method-12 .z-line") == "ddim steps=12"
-        assert f"Of the 15 methods in {name} the first 12" in skies.inner_text("#problem")
 
 
 def test_wrong_input_is_answered_in_place_and_pictures_stay(skies):
@@ -447,81 +300,6 @@ def test_pictures_are_read_side_by_side(skies):
     with skies.expect_download() as download:
         skies.click("#csv")
     assert "ddim steps=30,done,30," in download.value.path().read_text()
-
-
-def test_a_picture_is_uploaded_and_what_the_network_got_is_shown(page, tmp_path):
-    picture = tmp_path / "mine.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 20, 3), np.uint8)).save(picture)
-    page.select_option("#model", "odd/small")
-    lines(page, "ddim steps=2 | controlnet scale=0.5")
-    page.click("#method-1 .z-adjust")
-    page.set_input_files("#method-1 [data-place='1.image']", picture)
-    name, _ = admit(picture)
-    page.wait_for_function(
-        "expected => document.querySelector('#method-1 .z-line').value == expected",
-        arg=f"ddim steps=2 | controlnet scale=0.5 image={name}",
-    )
-    page.fill("#seeds", "0")
-    compare(page, done=1)
-    assert page.inner_text(".zoo-nfe") == "4 NFE"
-    assert page.inner_text(".zoo-maps figcaption") == "control: canny"
-    with page.expect_download() as download:
-        page.click("#download")
-    with zipfile.ZipFile(download.value.path()) as archive:
-        assert {f"pictures/{name}.png", "cells/00/map-canny.png"} <= set(archive.namelist())
-    page.reload()
-    page.wait_for_selector(".zoo-maps img")
-    compare(page, done=1)
-
-
-def test_a_picture_that_is_dropped_on_a_card_goes_to_the_card(page, tmp_path):
-    page.select_option("#model", "odd/small")
-    lines(page, "ddim steps=2 | controlnet")
-    page.click("#method-1 .z-adjust")
-    picture = tmp_path / "mine.png"
-    Image.new("RGB", (20, 20), "red").save(picture)
-    drop(page, picture, "#method-1 [data-place='1.image']")
-    name, _ = admit(picture)
-    page.wait_for_function(
-        "name => document.querySelector('#method-1 .z-line').value.includes(name)", arg=name
-    )
-    assert page.inner_text("#problem") == ""
-    assert page.locator(".z-drop").is_hidden()
-
-
-def test_a_picture_to_follow_is_drawn_for_those_who_have_none(page):
-    page.select_option("#model", "odd/small")
-    page.fill("#prompt", "a blue cat")
-    lines(page, "ddim steps=2 | controlnet annotator=pose")
-    page.click("#method-1 .z-adjust")
-    name, _ = admit(Image.fromarray(control_picture("pose", "a blue cat", size=SIZE).pixels))
-    page.click("#method-1 [data-place='1.image.draw']")
-    page.wait_for_function(
-        "expected => document.querySelector('#method-1 .z-line').value == expected",
-        arg=f"ddim steps=2 | controlnet annotator=pose image={name} map=true",
-    )
-    page.wait_for_selector("#method-1 .z-upload:not([hidden])")
-    page.click("#method-1 [data-place='1.image.draw']")
-    page.wait_for_function(
-        "name => !document.querySelector('#method-1 .z-line').value.includes(name)", arg=name
-    )
-    page.fill("#method-1 .z-line", "ddim steps=2 | controlnet annotator=canny")
-    page.click("#method-1 [data-place='1.image.draw']")
-    page.wait_for_function("document.querySelector('#method-1 .z-line').value.includes('image=')")
-    compare(page, done=1)
-    assert page.inner_text(".zoo-maps figcaption") == "control: canny"
-
-
-def test_a_preset_draws_the_picture_that_it_needs(page):
-    page.wait_for_selector("#presets button:has-text('Control everything')")
-    page.fill("#prompt", "a green boat on the beach")
-    page.click("#presets button:has-text('Control everything')")
-    ended(page, done=5)
-    assert page.locator(".zoo-maps figcaption").all_inner_texts() == ["control: canny"] * 2
-    name, _ = admit(Image.fromarray(control_picture("canny", "a green boat on the beach").pixels))
-    assert (
-        page.locator("#method-4 .z-line").input_value().endswith(f"controlnet annotator=canny image={name}")
-    )
 
 
 def test_the_plugins_tab_shows_the_damaged_one(page):

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.visitors import Page as Visitor
+from tests.ui.person import compare, lines, opened, quickest, sources
 from tests.ui.test_access import AXE, RULES, TABS, WAIT, open_tab
-from tests.ui.test_page import compare, lines, sources
 
 LINES = ("ddim steps=8", "heun steps=4", "ddim steps=4 | cfg scale=2")
 """As many evaluations in different numbers of steps."""
@@ -53,21 +53,8 @@ LUMINANCE = """query => {
 @pytest.fixture(scope="module")
 def page(browser: Any, server: Any) -> Iterator[Any]:
     """The page with the quickest model; fails in the end if it logged an error."""
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 900}, accept_downloads=True, reduced_motion="reduce"
-    )
-    context.set_default_timeout(WAIT)
-    opened = context.new_page()
-    wrong: list[str] = []
-    opened.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.goto(server.url)
-    opened.wait_for_selector("#zoo[data-ready]")
-    opened.select_option("#model", "gaussian")
-    opened.wait_for_function("document.querySelector('#prompt').value == 'dawn'")
-    yield opened
-    context.close()
-    assert wrong == []
+    with opened(browser, server, accept_downloads=True, reduced_motion="reduce") as page:
+        yield quickest(page)
 
 
 @pytest.fixture
