@@ -82,6 +82,12 @@ def ended(call: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
     raise AssertionError("the run did not end")
 
 
+def test_a_page_that_asks_what_its_model_can_do_has_been_drawn(call, runner):
+    assert not runner.visited.is_set()
+    assert call["model_facts"]({"model": "gaussian"})["presets"]
+    assert runner.visited.is_set()
+
+
 def test_a_run_tells_what_became_of_every_cell(call):
     run = begin(call, "ddim steps=2,3", "odd/failing", "ddpm steps=2 | cfg scale=2", metrics=["exact_error"])
     assert [block["cells"] for block in run["blocks"]] == [[0, 1], [2], [3]]

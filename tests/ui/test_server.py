@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -85,3 +86,22 @@ def test_tools_have_no_login_and_so_are_not_served_where_one_is_asked_for(monkey
     with pytest.raises(ValueError, match=r"--mcp and ZOO_MCP go without ZOO_LOGIN.*open to all") as refused:
         server.serve(parsed("--safe-mode", "--port", "7999", *flag))
     assert "a-long-password" not in str(refused.value)
+
+
+def test_nothing_is_imported_before_the_first_page_has_been_drawn(monkeypatch):
+    visited, warmed = threading.Event(), threading.Event()
+    runner = SimpleNamespace(visited=visited, warm_up=lambda model: warmed.set())
+    monkeypatch.setattr(server, "FIRST_VISIT_SECONDS", 240)
+    thread = threading.Thread(target=server._warm_up, args=(runner, ["tinyworld"]))
+    thread.start()
+    assert not warmed.wait(0.2)
+    visited.set()
+    assert warmed.wait(60)
+    thread.join(60)
+
+
+def test_where_nobody_comes_it_is_imported_all_the_same(monkeypatch):
+    warmed: list[str] = []
+    monkeypatch.setattr(server, "FIRST_VISIT_SECONDS", 0.01)
+    server._warm_up(SimpleNamespace(visited=threading.Event(), warm_up=warmed.append), ["tinyworld"])
+    assert warmed == ["tinyworld"]

@@ -180,6 +180,7 @@ def calls(registry: Registry, runner: Runner, people: People | None = None) -> l
     def model_facts(data: Any) -> dict[str, Any]:
         """What is known of a model once it can be built: examples, and which presets it can run."""
         asked = Asked.model_validate(data)
+        runner.visited.set()
         _waited_for(asked.model)
         return facts(asked.model, registry)
 

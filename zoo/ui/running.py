@@ -95,6 +95,8 @@ class Runner:
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._torch, self._imports = threading.Lock(), threading.Lock()
         self._is_ready = False
+        self.visited = threading.Event()
+        """Set once a page has been drawn, and asks what its model can do."""
         self._lock = threading.Lock()
         self._room = threading.Condition()
         self._waiting: list[Place] = []
