@@ -4,4 +4,5 @@ from zoo.ui import front
 
 
 def test_every_file_is_joined():
-    assert {*front.SCRIPTS, *front.STYLES, "welcome.json"} == {path.name for path in front.STATIC.iterdir()}
+    examples = {"welcome.json", "latents.json"}
+    assert {*front.SCRIPTS, *front.STYLES, *examples} == {path.name for path in front.STATIC.iterdir()}

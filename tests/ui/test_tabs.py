@@ -136,19 +136,23 @@ def test_play_moves_the_points_from_noise_towards_data(page):
 
 def test_pictures_between_two_seeds_and_a_picture_s_own_noise(page):
     open_tab(page, "See how it moves", "Between noises")
+    page.wait_for_function("document.querySelectorAll('.zoo-book-strip img').length == 9")
+    assert "40 NFE" in page.inner_text(".zoo-book .zoo-said"), "an example made earlier is there at once"
     page.fill("#between-method textarea, #between-method input", "ddim steps=2")
     page.click("#between-run")
-    page.wait_for_function("document.querySelectorAll('.zoo-book-strip img').length == 9")
+    page.wait_for_function("document.querySelector('.zoo-book .zoo-said').textContent.includes(' 2 NFE')")
     page.locator(".zoo-book .zoo-scrubber").fill("4")
     assert "Frame 5 of 9" in page.locator(".zoo-book-page").get_attribute("alt")
-    assert "2 NFE" in page.inner_text(".zoo-book .zoo-said")
 
     open_tab(page, "Back to noise")
+    page.wait_for_function("document.querySelectorAll('.zoo-figures img').length == 3")
+    assert "50 NFE up, 50 NFE down" in page.inner_text("#back-shown"), "and another"
     page.fill("#back-steps input[type=number]", "5")
     page.keyboard.press("Tab")
     page.click("#back-run")
-    page.wait_for_function("document.querySelectorAll('.zoo-figures img').length == 3")
-    assert "5 NFE up, 5 NFE down" in page.inner_text("#back-shown")
+    page.wait_for_function(
+        "document.querySelector('#back-shown').textContent.includes('5 NFE up, 5 NFE down')"
+    )
 
 
 def test_a_picture_of_ones_own_and_a_drawn_one_go_back_to_noise(page, tmp_path):
@@ -159,7 +163,9 @@ def test_a_picture_of_ones_own_and_a_drawn_one_go_back_to_noise(page, tmp_path):
     page.fill("#back-steps input[type=number]", "5")
     page.keyboard.press("Tab")
     page.click("#back-run")
-    page.wait_for_function("document.querySelectorAll('.zoo-figures img').length == 3")
+    page.wait_for_function(
+        "document.querySelector('#back-shown').textContent.includes('5 NFE up, 5 NFE down')"
+    )
     shown = page.locator(".zoo-figures img").first
     first = shown.get_attribute("src")
     assert np.abs(pixels(first) - (250, 160, 10)).max() <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +24,22 @@ from zoo.ui.words import element, marks, say, sent
 if TYPE_CHECKING:
     import torch
 
+    from zoo.interpolation import Interpolation
     from zoo.inversion import Inversion
 
 log = logging.getLogger(__name__)
 
 MODEL = "tinyworld"
 PROMPT = "a red mushroom at night"
+SEEDS, FRAMES, BETWEEN = (3, 8), 9, "ddim steps=20 | cfg scale=2"
+"""What interpolation begins with."""
+
+BACK_STEPS = 50
+"""What inversion begins with."""
+
+EXAMPLES = Path(__file__).parent / "static" / "latents.json"
+"""What both give for what they begin with, so that nobody waits for it; scripts/welcome.py writes it."""
+
 CLEAREST = 3.0
 """Noise is shown with ± this as black and white."""
 
@@ -37,7 +48,7 @@ SCRIPT = (Path(__file__).parent / "flipbook.js").read_text(encoding="utf-8")
 
 def between_tab(registry: Registry, runner: Runner, people: People, concurrency_id: str) -> None:
     """Interpolation; to be created inside a Tabs context."""
-    with gr.Tab(label("between.tab"), id="moves-between"):
+    with gr.Tab(label("between.tab"), id="moves-between") as opened:
         gr.HTML(cards.small("between.intro"))
         with gr.Row(elem_classes="zoo-lab", elem_id="between"):
             with gr.Column(elem_classes="zoo-lab-form", min_width=280):
@@ -45,11 +56,13 @@ def between_tab(registry: Registry, runner: Runner, people: People, concurrency_
                     PROMPT, label=label("between.prompt"), max_length=1000, elem_id="between-prompt"
                 )
                 with gr.Row():
-                    first = gr.Number(3, label=label("between.first"), precision=0, minimum=0, min_width=90)
-                    last = gr.Number(8, label=label("between.last"), precision=0, minimum=0, min_width=90)
-                frames = gr.Slider(3, 17, value=9, step=1, label=label("between.frames"), buttons=[])
+                    first, last = (
+                        gr.Number(seed, label=label(name), precision=0, minimum=0, min_width=90)
+                        for seed, name in zip(SEEDS, ("between.first", "between.last"), strict=True)
+                    )
+                frames = gr.Slider(3, 17, value=FRAMES, step=1, label=label("between.frames"), buttons=[])
                 method = gr.Textbox(
-                    "ddim steps=20 | cfg scale=2",
+                    BETWEEN,
                     label=label("between.method"),
                     info=label("between.method_info"),
                     max_lines=1,
@@ -90,16 +103,12 @@ def between_tab(registry: Registry, runner: Runner, people: People, concurrency_
             on=runner.loop,
             registry=registry,
         )
-        said = {"n": count, "first": int(first), "last": int(last), "prompt": prompt}
-        return {
-            "frames": [
-                {"src": _uri(image), "alt": sent(say("between.alt", k=k, **said))}
-                for k, image in enumerate(found.images, 1)
-            ],
-            "caption": sent(say("between.done", n=count, nfe=sum(found.nfe.values()))),
-            "pixels": found.images.shape[-1],
-        }
+        return leaves(interpolation_record(found), prompt, (int(first), int(last)))
 
+    def first_look(shown: Any) -> Any:
+        return gr.skip() if shown else leaves(examples()["between"], PROMPT, SEEDS)
+
+    opened.select(first_look, book, book, queue=False, show_progress="hidden", api_visibility="private")
     run.click(
         _answered(interpolated, runner, people),
         [prompt, first, last, frames, method],
@@ -110,7 +119,8 @@ def between_tab(registry: Registry, runner: Runner, people: People, concurrency_
 
 def back_tab(registry: Registry, runner: Runner, people: People, concurrency_id: str) -> None:
     """Inversion; to be created inside a Tabs context."""
-    with gr.Tab(label("back.tab"), id="moves-back"):
+    hint = cards.small("back.empty")
+    with gr.Tab(label("back.tab"), id="moves-back") as opened:
         gr.HTML(cards.small("back.intro"))
         with gr.Row(elem_classes="zoo-lab", elem_id="back"):
             with gr.Column(elem_classes="zoo-lab-form", min_width=280):
@@ -123,7 +133,13 @@ def back_tab(registry: Registry, runner: Runner, people: People, concurrency_id:
                     elem_id="back-prompt",
                 )
                 steps = gr.Slider(
-                    5, 100, value=50, step=1, label=label("back.steps"), buttons=[], elem_id="back-steps"
+                    5,
+                    100,
+                    value=BACK_STEPS,
+                    step=1,
+                    label=label("back.steps"),
+                    buttons=[],
+                    elem_id="back-steps",
                 )
                 iterations = gr.Slider(
                     1,
@@ -137,7 +153,7 @@ def back_tab(registry: Registry, runner: Runner, people: People, concurrency_id:
                 run = gr.Button(label("back.run"), variant="primary", elem_id="back-run")
             with gr.Column(elem_classes="zoo-lab-stage", min_width=300):
                 problem = gr.HTML("", elem_classes="zoo-lab-problem")
-                shown = gr.HTML(cards.small("back.empty"), elem_id="back-shown")
+                shown = gr.HTML(hint, elem_id="back-shown")
     drawn = gr.State(0)
 
     def another(seed: int) -> tuple[Any, str, int]:
@@ -158,23 +174,26 @@ def back_tab(registry: Registry, runner: Runner, people: People, concurrency_id:
 
             from zoo.picture import load_picture
 
-            image, caption = drawn_picture(0, 32)
+            image, caption = drawn_picture(0, model.shape[-1])
             data, prompt = load_picture(Image.fromarray(image), *model.shape[1:]), prompt or caption
         else:
             data = uploaded_picture(picture, *model.shape[1:])
-        return figures(
-            invert(
-                data,
-                model=MODEL,
-                prompt=prompt,
-                method=method,
-                iterations=int(iterations),
-                limits=limits,
-                on=runner.loop,
-                registry=registry,
-            )
+        found = invert(
+            data,
+            model=MODEL,
+            prompt=prompt,
+            method=method,
+            iterations=int(iterations),
+            limits=limits,
+            on=runner.loop,
+            registry=registry,
         )
+        return figures(inversion_record(found))
 
+    def first_look(shown: str) -> Any:
+        return figures(examples()["back"]) + hint if shown == hint else gr.skip()
+
+    opened.select(first_look, shown, shown, queue=False, show_progress="hidden", api_visibility="private")
     run.click(
         _answered(inverted, runner, people),
         [picture, prompt, steps, iterations],
@@ -219,31 +238,76 @@ def drawn_picture(seed: int, size: int) -> tuple[Any, str]:
     return sample.image, sample.caption
 
 
-def figures(found: Inversion) -> str:
-    """A picture, its noise, and what the noise gives back."""
+def examples() -> dict[str, Any]:
+    """The interpolation and the inversion that are there before anybody asks: {between, back, weights}."""
+    found: dict[str, Any] = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    return found
+
+
+def interpolation_record(found: Interpolation) -> dict[str, Any]:
+    """What the page shows of an interpolation, as it is kept in EXAMPLES."""
+    return {
+        "frames": [_uri(image) for image in found.images],
+        "nfe": sum(found.nfe.values()),
+        "pixels": found.images.shape[-1],
+    }
+
+
+def leaves(record: dict[str, Any], prompt: str, seeds: tuple[int, int]) -> dict[str, Any]:
+    """An interpolation for flipbook.js, in words of the visitor's language."""
+    n = len(record["frames"])
+    said = {"n": n, "first": seeds[0], "last": seeds[1], "prompt": prompt}
+    return {
+        "frames": [
+            {"src": src, "alt": sent(say("between.alt", k=k, **said))}
+            for k, src in enumerate(record["frames"], 1)
+        ],
+        "caption": sent(say("between.done", n=n, nfe=record["nfe"])),
+        "pixels": record["pixels"],
+    }
+
+
+def inversion_record(found: Inversion) -> dict[str, Any]:
+    """What the page shows of an inversion, as it is kept in EXAMPLES."""
     noise = found.latents.double()
+    return {
+        "picture": _uri(found.picture),
+        "noise": _uri((found.latents / CLEAREST).clamp(-1, 1)),
+        "back": _uri(found.reconstruction.clamp(-1, 1)),
+        "pixels": found.picture.shape[-1],
+        "mean": float(noise.mean()),
+        "std": float(noise.std()),
+        "up": sum(found.nfe["inversion"].values()),
+        "down": sum(found.nfe["reconstruction"].values()),
+        "rmse": found.rmse,
+        "psnr": found.psnr,
+    }
+
+
+def figures(record: dict[str, Any]) -> str:
+    """A picture, its noise, and what the noise gives back."""
     facts = say(
         "back.noise_facts",
-        mean=f"{float(noise.mean()):.3f}".replace("-", "−"),
-        std=f"{float(noise.std()):.3f}",
+        mean=f"{record['mean']:.3f}".replace("-", "−"),
+        std=f"{record['std']:.3f}",
     )
     pictures = [
-        (say("back.figure_picture"), found.picture, ""),
-        (say("back.figure_noise"), found.latents / CLEAREST, facts),
-        (say("back.figure_back"), found.reconstruction, ""),
+        (say("back.figure_picture"), record["picture"], ""),
+        (say("back.figure_noise"), record["noise"], facts),
+        (say("back.figure_back"), record["back"], ""),
     ]
     drawn = "".join(
-        f'<figure><img src="{_uri(image.clamp(-1, 1))}" alt="{name}" {marks(name, "alt")} '
-        f'style="--px:{image.shape[-1]}px"><figcaption>{element(name)}'
+        f'<figure><img src="{src}" alt="{name}" {marks(name, "alt")} '
+        f'style="--px:{record["pixels"]}px"><figcaption>{element(name)}'
         f"{element(more, 'small') if more else ''}</figcaption></figure>"
-        for name, image, more in pictures
+        for name, src, more in pictures
     )
     line = say(
         "back.done",
-        up=sum(found.nfe["inversion"].values()),
-        down=sum(found.nfe["reconstruction"].values()),
-        rmse=f"{found.rmse:.4f}",
-        psnr=f"{found.psnr:.1f}",
+        up=record["up"],
+        down=record["down"],
+        rmse=f"{record['rmse']:.4f}",
+        psnr=f"{record['psnr']:.1f}",
     )
     return f'<div class="zoo-figures">{drawn}</div>' + element(line, "p", 'class="zoo-said" role="status"')
 
