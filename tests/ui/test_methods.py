@@ -87,6 +87,15 @@ def test_the_example_made_earlier_is_still_understood(registry):
     assert welcome["comparison"]["prompt"] in welcome["examples"]
 
 
+def test_a_title_comes_in_parts_for_other_languages_too(registry):
+    assert methods.phrases("ddim steps=1 | cfg scale=3", registry) == [
+        [("DDIM", ""), ("steps", "1")],
+        [("Classifier-free guidance", ""), ("Guidance scale", "3")],
+    ]
+    assert methods.title("ddim steps=1 eta=1", registry) == "DDIM, 1 step, η 1"
+    assert methods.phrases("nobody steps=1", registry) == []
+
+
 def test_a_title_names_no_picture(registry):
     line = "ddim steps=5 | controlnet annotator=pose image=0123456789abcdef"
     assert methods.title(line, registry) == "DDIM, 5 steps + ControlNet, control pose"

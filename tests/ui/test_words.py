@@ -70,8 +70,12 @@ def test_simplified_and_traditional_characters_are_not_mixed():
     assert not simplified & set("".join(table("zh-Hant").values()) + own["zh-Hant"])
 
 
+NAMES = {"FID", "DDPM", "DDIM", "Euler (Karras)", "Heun (EDM)", "DPM-Solver++ (2M)", "UniPC", "ControlNet"}
+"""Alike in every language."""
+
+
 def shown_texts() -> Iterator[str]:
-    """What the page shows of the built-in plugins, but for the names of methods and of diffusers' options."""
+    """What the page shows of the built-in plugins, but for diffusers' options."""
     registry = Registry(safe_mode=True)
     for lesson in lessons(registry):
         yield from (lesson.summary, lesson.cost, lesson.when)
@@ -79,14 +83,12 @@ def shown_texts() -> Iterator[str]:
     for kind in ("samplers", "conditioners", "models", "metrics"):
         for one in facts[kind]:
             if not one["name"].startswith("diffusers/"):
-                yield from (
-                    (one["title"], one["summary"]) if kind in ("models", "metrics") else (one["summary"],)
-                )
+                yield from (one["title"], one["summary"])
                 yield from (text for p in one.get("controls", ()) for text in (p["title"], p["help"]))
 
 
 def test_what_built_in_plugins_say_of_themselves_is_translated():
-    said = {text for text in shown_texts() if re.search("[A-Za-z]{2}", text)} - {"FID"}
+    said = {text for text in shown_texts() if re.search("[A-Za-z]{2}", text)} - NAMES
     assert said <= set(plugin_texts())
     for text, texts in plugin_texts().items():
         assert sorted(texts) == CHINESE
@@ -185,9 +187,9 @@ def test_only_the_page_itself_gets_the_script():
 
 LEFT = r"""() => {
   // Everything that is seen, but for what people, methods and plugins are called or say, for code and for formulas.
-  const foreign = 'code, pre, .katex, textarea, option, .z-card-name, .zoo-cell header, .zoo-cell footer, .z-chip, '
+  const foreign = 'code, pre, .katex, textarea, option, .zoo-cell footer, .z-chip, '
     + '#about-model, .z-tick, .z-part-head h4, .z-axis, '
-    + '.z-controls .z-small, .z-table-head, #table td, .z-point, .zoo-panel h3, '
+    + '.z-controls .z-small, #table td, .z-point, '
     + '.z-control-head label, .zoo-row-name, .zoo-lesson p, .zoo-lesson dd, .zoo-lesson h3, .zoo-lesson small, '
     + '.zoo-says, .zoo-plugins td, .zoo-schedule h3, .zoo-curves text, .zoo-language';
   const named = '.zoo-cell, .z-control, .z-part-head, .zoo-panel, .z-chip, .z-tick, .zoo-language, footer';
@@ -202,11 +204,11 @@ LEFT = r"""() => {
     if (!one.checkVisibility() || one.closest(named)) continue;
     for (const name of ['aria-label', 'placeholder', 'title']) left.push(one.getAttribute(name) || '');
   }
-  const known = new RegExp('NFE|log-SNR|RMSE|PSNR|dB|CSV|PNG|HTML|Python|zip|\\.py|PyPI|DDIM|DDPM|ODE'
+  const known = new RegExp('NFE|log-SNR|RMSE|PSNR|dB|CSV|PNG|HTML|Python|zip|\\.py|PyPI|DDIM|DDPM|ODE|Euler|Heun|Karras|EDM|DPM-Solver|UniPC'
     + '|comparison\\.json|mixture|mine/euler'
     + '|API|Gradio|scaled linear|linear|cosine|ddim steps=20 \\| cfg scale=3|arXiv:'
     // Gradio's, which it has in English only.
-    + '|number input for|range slider for|File upload|Upload file|Paste from clipboard|processing', 'g');
+    + '|number input for|range slider for|File upload|Upload file|Paste from clipboard|processing|queue: ', 'g');
   return left.filter((text) => /[A-Za-z]{2}/.test(text.replace(known, '')));
 }"""
 

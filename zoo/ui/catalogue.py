@@ -59,7 +59,14 @@ def card(line: str, registry: Registry, swap: bool = False) -> dict[str, Any]:
         problem: what is wrong with it, "" if nothing is.
         problems: the same by "part.parameter", where a parameter is to blame.
     """
-    found: dict[str, Any] = {"line": line, "swap": swap, "title": line, "parts": [], "cells": 0}
+    found: dict[str, Any] = {
+        "line": line,
+        "swap": swap,
+        "title": line,
+        "phrases": [],
+        "parts": [],
+        "cells": 0,
+    }
     found |= {"columns": None, "rows": None, "problem": "", "problems": {}}
     try:
         method = Method.parse(line)
@@ -69,7 +76,8 @@ def card(line: str, registry: Registry, swap: bool = False) -> dict[str, Any]:
         }
         grid = expand(line, registry, swap)
         found |= {"cells": len(grid.spots), "columns": axis(grid.columns), "rows": axis(grid.rows)}
-        found["title"] = grid_title(grid, registry)
+        found["phrases"] = grid_phrases(grid, registry)
+        found["title"] = methods.in_english(found["phrases"])
         found["problems"] = _problems(grid, registry)
         found["problem"] = "; ".join(dict.fromkeys(found["problems"].values()))
     except ValueError as error:
@@ -79,17 +87,13 @@ def card(line: str, registry: Registry, swap: bool = False) -> dict[str, Any]:
     return found
 
 
-def grid_title(grid: Grid, registry: Registry) -> str:
-    """A line in words; a swept parameter is left out, being on an axis."""
-    method = grid.spots[0].method
-    parts = [method.sampler, *method.conditioners]
-    titles = []
-    for place, part in enumerate(parts):
-        swept = {found.name for found in (grid.columns, grid.rows) if found and found.part == place}
-        spec = registry.conditioner(part.name) if place else registry.sampler(part.name)
-        words = methods.words(part, spec, swept)
-        titles.append(words)
-    return " + ".join(titles)
+def grid_phrases(grid: Grid, registry: Registry) -> list[list[methods.Phrase]]:
+    """What the title of a line says; a swept parameter is left out, being on an axis."""
+    found = []
+    for place, (part, spec) in enumerate(methods.specs(grid.spots[0].method, registry)):
+        swept = {axis.name for axis in (grid.columns, grid.rows) if axis and axis.part == place}
+        found.append(methods.told(part, spec, swept))
+    return found
 
 
 def axis(found: Axis | None) -> dict[str, Any] | None:

@@ -96,7 +96,7 @@ def explanation(line: str, registry: Registry) -> Explanation:
         raise ValueError(str(error)) from None
     return {
         "line": str(method),
-        "title": " + ".join(methods.words(part, spec) for part, spec in specs),
+        "title": methods.in_english([methods.told(part, spec) for part, spec in specs]),
         "parts": [_part(spec, known[spec.kind, spec.name]) for _, spec in specs],
     }
 

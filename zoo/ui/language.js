@@ -52,6 +52,13 @@ window.zooWords = (() => {
   /** A text of the server's: one of the page's, as {say, with}, or one that stays as it is. */
   const told = (text) => (text && text.say ? say(text.say, text.with) : text);
 
+  /** What a method is called: {title, phrases} of zoo/ui/methods.py. The title is English. */
+  function method({ title, phrases }) {
+    if (language === "en" || !phrases?.length) return title;
+    const said = ([text, value]) => (text === "steps" ? say("methods.steps", { n: value }) : value ? `${own(text)} ${value}` : own(text));
+    return phrases.map((part) => part.map(said).join(say("methods.comma"))).join(" + ");
+  }
+
   // ---- HTML of the server's -------------------------------------------------------------------------------------
 
   function translate(element) {
@@ -85,5 +92,5 @@ window.zooWords = (() => {
     window.location.assign(url);
   });
 
-  return { language, say, own, told };
+  return { language, say, own, told, method };
 })();

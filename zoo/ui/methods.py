@@ -16,14 +16,28 @@ from zoo.registry import Registry
 DEFAULT_LINES = ("ddim steps=5", "ddim steps=20", "ddpm steps=50", "ddim steps=20 | cfg scale=3")
 """What the page begins with."""
 
+STEPS = "steps"
+
+Phrase = tuple[str, str]
+"""What a plugin calls something, and its value or ""; (STEPS, "20") is 20 steps."""
+
 
 def title(line: str, registry: Registry) -> str:
     """The method in words: `DDIM, 20 steps + Classifier-free guidance, guidance scale 3`; else the line itself."""
+    return in_english(phrases(line, registry)) or line
+
+
+def phrases(line: str, registry: Registry) -> list[list[Phrase]]:
+    """What a method's title says, part by part, for those who say it in another language; [] if it cannot be read."""
     try:
-        method = Method.parse(line)
-        return " + ".join(words(part, spec) for part, spec in specs(method, registry))
+        return [told(part, spec) for part, spec in specs(Method.parse(line), registry)]
     except (ValueError, LookupError, ImportError, ValidationError):
-        return line
+        return []
+
+
+def in_english(parts: list[list[Phrase]]) -> str:
+    """A title of its phrases."""
+    return " + ".join(", ".join(map(_english, enumerate(part))) for part in parts)
 
 
 def specs(method: Method, registry: Registry) -> list[tuple[Part, Spec]]:
@@ -49,20 +63,28 @@ def fields(spec: Spec) -> dict[str, FieldInfo]:
     return dict(model.model_fields)
 
 
-def words(part: Part, spec: Spec, without: Collection[str] = ()) -> str:
-    """A part in words, but for some of its parameters."""
+def told(part: Part, spec: Spec, without: Collection[str] = ()) -> list[Phrase]:
+    """The phrases of a part, but for some of its parameters."""
     declared = fields(spec)
     params = {name: value for name, value in part.params if name not in without}
-    phrases = [spec.title]
-    if "steps" in declared and "steps" not in without:
-        steps = params.pop("steps", None) or written(declared["steps"].get_default(call_default_factory=True))
-        phrases.append(f"{steps} step" if steps == "1" else f"{steps} steps")
+    found: list[Phrase] = [(spec.title, "")]
+    if STEPS in declared and STEPS not in without:
+        steps = params.pop(STEPS, None) or written(declared[STEPS].get_default(call_default_factory=True))
+        found.append((STEPS, steps))
     for name, value in params.items():
         if name in declared and is_picture(declared[name]):
             continue  # its name is a hash; the cell shows the picture itself
-        label = (declared[name].title if name in declared else None) or name
-        phrases.append(f"{label if len(label) < 2 else label[0].lower() + label[1:]} {value}")
-    return ", ".join(phrases)
+        found.append(((declared[name].title if name in declared else None) or name, value))
+    return found
+
+
+def _english(numbered: tuple[int, Phrase]) -> str:
+    place, (text, value) = numbered
+    if not place:
+        return text
+    if text == STEPS:
+        return f"{value} step" if value == "1" else f"{value} steps"
+    return f"{text if len(text) < 2 else text[0].lower() + text[1:]} {value}"
 
 
 def written(value: Any) -> str:

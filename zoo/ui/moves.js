@@ -274,6 +274,7 @@ function build() {
     const box = node('article', 'zoo-panel');
     box.dataset.state = panel.status;
     const head = node('header');
+    panel.title = zooWords.method(panel);
     const title = node('h3', '', panel.title);
     const wide = node('button', 'zoo-wide', '⤢');
     wide.type = 'button';

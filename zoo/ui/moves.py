@@ -283,9 +283,10 @@ def _with(part: Part, scale: float) -> Part:
 
 
 def _panel(trajectory: Trajectory, prompt: str, model: GaussianMixture, runner: Runner) -> dict[str, Any]:
-    title = runner.title(trajectory.method)
+    phrases = methods.phrases(trajectory.method, runner.registry)
     panel: dict[str, Any] = {
-        "title": title,
+        "title": methods.in_english(phrases) or trajectory.method,
+        "phrases": phrases,
         "method": trajectory.method,
         "status": trajectory.status,
         "error": visible(trajectory.error),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from zoo.comparison import CellResult, Comparison
 from zoo.planning import load_model
 from zoo.registry import Registry
-from zoo.ui import methods, zerogpu
+from zoo.ui import zerogpu
 from zoo.ui.request import limits_for, sentence
 from zoo.ui.runs import Run, new_run
 from zoo.ui.shelf import Shelf
@@ -226,10 +226,6 @@ class Runner:
         self._remember(run)
         self._enqueue(run, list(range(len(run.results))))
         return run
-
-    def title(self, line: str) -> str:
-        """A method in words."""
-        return methods.title(line, self.registry)
 
     def find(self, name: str) -> Run | None:
         """A run of this page, or of one before a restart; None if it is not kept."""

@@ -18,7 +18,7 @@ from zoo.planning import resolve
 from zoo.registry import Registry
 from zoo.sheet import data_uri, score_name
 from zoo.ui import disclosure, methods
-from zoo.ui.catalogue import axis, grid_title
+from zoo.ui.catalogue import axis, grid_phrases
 from zoo.ui.request import Asked, Card
 from zoo.ui.sweep import expand
 from zoo.ui.words import say, sent
@@ -45,7 +45,8 @@ class Run:
         comparison: what is run, its record included once it has ended.
         blocks: the cards that were asked for: {line, swap, title, columns, rows, cells: [index, …]}.
         results: one a cell.
-        titles: of the methods, in words.
+        titles: of the methods, in English.
+        phrases: the same in parts, for other languages; [] where nobody can tell.
         stochastic: whether each draws noise on the way.
         state, status: of the whole; the status is for people.
         seconds: how long it has been at work.
@@ -64,6 +65,7 @@ class Run:
     blocks: list[dict[str, Any]]
     results: list[CellResult]
     titles: list[str]
+    phrases: list[list[list[methods.Phrase]]]
     stochastic: list[bool]
     state: State = "waiting"
     status: str = ""
@@ -171,6 +173,7 @@ class Run:
         return {
             "line": result.method,
             "title": self.titles[index],
+            "phrases": self.phrases[index],
             "stochastic": self.stochastic[index],
             "status": result.status,
             "step": event.step if event else 0,
@@ -205,13 +208,14 @@ def blocks_of(asked: Asked, registry: Registry) -> tuple[list[str], list[dict[st
         if not card.line.strip():
             continue
         grid = expand(card.line, registry, card.swap)
-        first = len(lines)
+        first, phrases = len(lines), grid_phrases(grid, registry)
         lines += [str(spot.method) for spot in grid.spots]
         blocks.append(
             {
                 "line": card.line,
                 "swap": card.swap,
-                "title": grid_title(grid, registry),
+                "title": methods.in_english(phrases),
+                "phrases": phrases,
                 "columns": axis(grid.columns),
                 "rows": axis(grid.rows),
                 "cells": list(range(first, len(lines))),
@@ -247,6 +251,7 @@ def new_run(comparison: Comparison, blocks: Sequence[dict[str, Any]], registry: 
         blocks=list(blocks),
         results=[CellResult(str(method), "queued") for method in comparison.cells],
         titles=[methods.title(str(method), registry) for method in comparison.cells],
+        phrases=[methods.phrases(str(method), registry) for method in comparison.cells],
         stochastic=[_is_stochastic(method, registry) for method in comparison.cells],
     )
 

@@ -17,7 +17,7 @@ function setCards(entries) {
 }
 
 function newCard(entry) {
-  const card = { line: "", swap: false, title: "", parts: [], cells: 1, columns: null, rows: null, problem: "", problems: {}, on: true, open: false, ...structuredClone(entry) };
+  const card = { line: "", swap: false, title: "", phrases: [], parts: [], cells: 1, columns: null, rows: null, problem: "", problems: {}, on: true, open: false, ...structuredClone(entry) };
   card.title ||= card.line;
   buildCard(card);
   card.read = later(() => readCard(card), 120);
@@ -88,7 +88,7 @@ function showCard(card) {
   label(card.copy, t("duplicate", { n }));
   label(card.remove, t("remove", { n }));
   label(card.text, t("method_line", { n }));
-  card.name.textContent = card.title;
+  card.name.textContent = zooWords.method(card);
   card.adjust.setAttribute("aria-expanded", card.open);
   card.name.setAttribute("aria-expanded", card.open);
   if (document.activeElement !== card.text) card.text.value = card.line;
@@ -166,8 +166,8 @@ function defaultLine(sampler) {
 
 function duplicate(card) {
   if (cards.items.length >= catalogue.most_cards) return;
-  const { line, swap, title, parts, cells, columns, rows, problem, problems, on, open } = card;
-  insert(newCard({ line, swap, title, parts, cells, columns, rows, problem, problems, on, open }), cards.items.indexOf(card) + 1);
+  const { line, swap, title, phrases, parts, cells, columns, rows, problem, problems, on, open } = card;
+  insert(newCard({ line, swap, title, phrases, parts, cells, columns, rows, problem, problems, on, open }), cards.items.indexOf(card) + 1);
 }
 
 function insert(card, place) {

@@ -124,6 +124,7 @@ async function askUntilReached(name, data, wanted) {
 /** Take over what is new; the grid is laid out when the run is. */
 function apply(news) {
   const ended = news.state === "ended" && current.state !== "ended";
+  for (const named of [...(news.blocks ?? []), ...Object.values(news.cells)]) named.title = zooWords.method(named);
   Object.assign(current, { version: news.version, state: news.state, noise: news.noise, seconds: news.seconds });
   if (news.comparison) {
     current.comparison = news.comparison;
