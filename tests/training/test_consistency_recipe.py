@@ -332,6 +332,16 @@ def test_tuning_and_distillation_start_from_the_teacher_and_training_does_not(te
         assert same == (recipe != "training"), recipe
 
 
+def test_a_further_stage_goes_on_from_the_network_of_the_one_before(teacher, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(consistency, "_draw_samples", lambda *_: None)
+    before = run(teacher, tmp_path / "first", "training", steps=1)
+    after = run(teacher, tmp_path / "second", "training", steps=1, learning_rate=1e-12, init=before)
+    torch.testing.assert_close(weights(after, "training"), weights(before, "training"))
+    assert f"--init {before}" in (after / "consistency/training/README.md").read_text()
+    with pytest.raises(ValueError, match="holds no consistency/training to start from"):
+        run(teacher, tmp_path / "third", "training", init=trained)
+
+
 def test_the_model_holds_the_network_and_can_be_compared_on(teacher, trained, tmp_path):
     cells = ["consistency recipe=distillation", "consistency steps=2 recipe=distillation", "consistency"]
     result = zoo.compare(zoo.Comparison(model=f"folder:{trained}", prompt="a red car", cells=cells))

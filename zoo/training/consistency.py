@@ -26,7 +26,7 @@ from zoo.consistency import Boundary
 from zoo.models.tinyworld import CONSISTENCY_CARD, WEIGHTS, TextToPixels, chain_facts, weights_fingerprint
 from zoo.schedule import DiscreteSchedule
 from zoo.training.data import Batches, CaptionedPictures, loader, open_pictures, save_sheet
-from zoo.training.denoiser import draw
+from zoo.training.denoiser import draw, initialise
 from zoo.training.distance import DISTANCES
 from zoo.training.loop import fit
 from zoo.training.pairs import Chain, Growth, neighbours, tightening
@@ -50,6 +50,9 @@ class ConsistencyRecipe(Recipe):
     )
     teacher: Path | None = Field(
         None, description="model folder to start from; without it the bundled tinyworld"
+    )
+    init: Path | None = Field(
+        None, description="go on from the network of this recipe in this model's folder: a further stage"
     )
     steps: int = Field(1600, ge=1, description="optimiser steps")
     learning_rate: float = Field(3e-4, gt=0, description="peak learning rate of RAdam")
@@ -190,6 +193,8 @@ def train(recipe: ConsistencyRecipe) -> Path | None:
     check_captions(pictures.vocabulary, teacher.tokenizer, recipe.data)
     torch.manual_seed(recipe.seed)
     student = (blank if recipe.recipe == "training" else copy_of)(teacher.network).to(device)
+    if recipe.init is not None:
+        print(initialise(student, recipe.init, f"consistency/{recipe.recipe}"))
     target = _Target(recipe, student)
     optimizer = torch.optim.RAdam(student.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
 
