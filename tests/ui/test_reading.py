@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.visitors import Page as Visitor
-from tests.ui.person import compare, lines, opened, quickest, sources
+from tests.ui.person import compare, ended, lines, opened, quickest, sources
 from tests.ui.test_access import AXE, RULES, TABS, WAIT, open_tab
 
 LINES = ("ddim steps=8", "heun steps=4", "ddim steps=4 | cfg scale=2")
@@ -82,6 +82,16 @@ def pixels(uri: str) -> Any:
 
 
 # ---- two cells on one spot -----------------------------------------------------------------------------------------
+
+
+def test_the_plot_grows_while_cells_still_run(page):
+    lines(page, "ddim steps=2", "ddim steps=3", "odd/slow steps=60")
+    page.click("#compare")
+    page.wait_for_function("""document.querySelector('.zoo-cell[data-state=running]')
+        && document.querySelectorAll('.z-point').length == 1""")
+    page.wait_for_function("document.querySelectorAll('.z-point').length == 2")
+    assert page.locator("#table tbody tr").count() == 3
+    ended(page, done=3)
 
 
 def test_any_two_cells_lie_on_one_spot_with_any_seed(cells):

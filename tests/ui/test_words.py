@@ -204,7 +204,8 @@ LEFT = r"""() => {
     if (!one.checkVisibility() || one.closest(named)) continue;
     for (const name of ['aria-label', 'placeholder', 'title']) left.push(one.getAttribute(name) || '');
   }
-  const known = new RegExp('NFE|log-SNR|RMSE|PSNR|dB|CSV|PNG|HTML|Python|zip|\\.py|PyPI|DDIM|DDPM|ODE|Euler|Heun|Karras|EDM|DPM-Solver|UniPC'
+  const known = new RegExp('NFE|log-SNR|RMSE|PSNR|dB|CSV|PNG|HTML|Python|zip|\\.py|PyPI|DDIM|DDPM|ODE'
+    + '|Euler|Heun|Karras|EDM|DPM-Solver|UniPC'
     + '|comparison\\.json|mixture|mine/euler'
     + '|API|Gradio|scaled linear|linear|cosine|ddim steps=20 \\| cfg scale=3|arXiv:'
     // Gradio's, which it has in English only.

@@ -124,7 +124,7 @@ async function askUntilReached(name, data, wanted) {
 /** Take over what is new; the grid is laid out when the run is. */
 function apply(news) {
   const ended = news.state === "ended" && current.state !== "ended";
-  for (const named of [...(news.blocks ?? []), ...Object.values(news.cells)]) named.title = zooWords.method(named);
+  sayInLanguage(news);
   Object.assign(current, { version: news.version, state: news.state, noise: news.noise, seconds: news.seconds });
   if (news.comparison) {
     current.comparison = news.comparison;
@@ -148,6 +148,13 @@ function apply(news) {
   showNotices(news.notices.map(zooWords.told));
   showContinue();
   if (Object.keys(news.cells).length || ended) cellsChanged();
+}
+
+/** Methods and metrics in the visitor's words; the server names them in English. */
+function sayInLanguage({ blocks = [], cells }) {
+  const found = Object.values(cells);
+  for (const named of [...blocks, ...found]) named.title = zooWords.method(named);
+  for (const score of found.flatMap((cell) => cell.metrics)) score.label = zooWords.own(score.label);
 }
 
 /** Everything that reads the cells, when some of them have changed. */
