@@ -33,7 +33,8 @@ from zoo.training.pairs import Chain, Growth, neighbours, tightening
 from zoo.training.recipe import Recipe, keyed_generator
 from zoo.training.teacher import Teacher, ask, blank, check_captions, copy_model, copy_of
 
-LEVELS = {"distillation": [32], "training": [8, 128], "tuning": [2, 32]}
+LEVELS = {"distillation": [32], "training": [1, 32], "tuning": [2, 32]}
+LEARNING_RATE = {"distillation": 3e-4, "training": 1e-3, "tuning": 3e-4}
 TARGET_EMA = {"distillation": 0.95, "training": 0.0, "tuning": 0.0}
 
 
@@ -55,7 +56,12 @@ class ConsistencyRecipe(Recipe):
         None, description="go on from the network of this recipe in this model's folder: a further stage"
     )
     steps: int = Field(1600, ge=1, description="optimiser steps")
-    learning_rate: float = Field(3e-4, gt=0, description="peak learning rate of RAdam")
+    learning_rate: float = Field(
+        0.0,
+        ge=0,
+        description="peak learning rate of RAdam; 0 is "
+        + ", ".join(f"{rate:g} for {name}" for name, rate in LEARNING_RATE.items()),
+    )
     warmup: int = Field(50, ge=0, description="steps of linear warm-up before the cosine decay to 0")
     sample_every: int = Field(200, ge=1, description="steps between sample grids")
     levels: list[int] = Field(
@@ -85,6 +91,7 @@ class ConsistencyRecipe(Recipe):
     @model_validator(mode="after")
     def _resolve(self) -> ConsistencyRecipe:
         self.levels = self.levels or LEVELS[self.recipe]
+        self.learning_rate = self.learning_rate or LEARNING_RATE[self.recipe]
         if self.target_ema is None:
             self.target_ema = TARGET_EMA[self.recipe]
         if self.levels[0] < 1 or self.levels != sorted(self.levels):
