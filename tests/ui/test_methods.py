@@ -89,8 +89,8 @@ def test_the_example_made_earlier_is_still_understood(registry):
 
 def test_a_title_comes_in_parts_for_other_languages_too(registry):
     assert methods.phrases("ddim steps=1 | cfg scale=3", registry) == [
-        [("DDIM", ""), ("steps", "1")],
-        [("Classifier-free guidance", ""), ("Guidance scale", "3")],
+        [["DDIM", ""], ["steps", "1"]],
+        [["Classifier-free guidance", ""], ["Guidance scale", "3"]],
     ]
     assert methods.title("ddim steps=1 eta=1", registry) == "DDIM, 1 step, η 1"
     assert methods.phrases("nobody steps=1", registry) == []

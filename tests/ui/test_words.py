@@ -24,7 +24,7 @@ WAIT = 240_000
 UI = front.STATIC.parent
 SCRIPTS = sorted([*UI.glob("*.js"), *front.STATIC.glob("*.js")])
 
-ALIKE = {"csv", "plot_nfe", "scrub_nfe", "method_line_hint", "energy_absent", "level", "facts"}
+ALIKE = {"csv", "plot_nfe", "scrub_nfe", "method_line_hint", "energy_absent", "level", "facts", "comma"}
 """Names of words that are the same in all languages: code, numbers and abbreviations."""
 
 COMPOSED = (
@@ -192,7 +192,7 @@ LEFT = r"""() => {
     + '.z-controls .z-small, #table td, .z-point, '
     + '.z-control-head label, .zoo-row-name, .zoo-lesson p, .zoo-lesson dd, .zoo-lesson h3, .zoo-lesson small, '
     + '.zoo-says, .zoo-plugins td, .zoo-schedule h3, .zoo-curves text, .zoo-language';
-  const named = '.zoo-cell, .z-control, .z-part-head, .zoo-panel, .z-chip, .z-tick, .zoo-language, footer';
+  const named = '.zoo-cell, .z-control, .z-part-head, .zoo-panel, .zoo-book, .z-chip, .z-tick, .zoo-language, footer';
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   const left = [];
   while (walker.nextNode()) {

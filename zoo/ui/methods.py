@@ -18,8 +18,8 @@ DEFAULT_LINES = ("ddim steps=5", "ddim steps=20", "ddpm steps=50", "ddim steps=2
 
 STEPS = "steps"
 
-Phrase = tuple[str, str]
-"""What a plugin calls something, and its value or ""; (STEPS, "20") is 20 steps."""
+Phrase = list[str]
+"""What a plugin calls something, and its value or ""; [STEPS, "20"] is 20 steps."""
 
 
 def title(line: str, registry: Registry) -> str:
@@ -67,14 +67,14 @@ def told(part: Part, spec: Spec, without: Collection[str] = ()) -> list[Phrase]:
     """The phrases of a part, but for some of its parameters."""
     declared = fields(spec)
     params = {name: value for name, value in part.params if name not in without}
-    found: list[Phrase] = [(spec.title, "")]
+    found: list[Phrase] = [[spec.title, ""]]
     if STEPS in declared and STEPS not in without:
         steps = params.pop(STEPS, None) or written(declared[STEPS].get_default(call_default_factory=True))
-        found.append((STEPS, steps))
+        found.append([STEPS, steps])
     for name, value in params.items():
         if name in declared and is_picture(declared[name]):
             continue  # its name is a hash; the cell shows the picture itself
-        found.append(((declared[name].title if name in declared else None) or name, value))
+        found.append([(declared[name].title if name in declared else None) or name, value])
     return found
 
 
