@@ -150,11 +150,9 @@ function apply(news) {
   if (Object.keys(news.cells).length || ended) cellsChanged();
 }
 
-/** Methods and metrics in the visitor's words; the server names them in English. */
+/** Methods in the visitor's words; the server names them in English. */
 function sayInLanguage({ blocks = [], cells }) {
-  const found = Object.values(cells);
-  for (const named of [...blocks, ...found]) named.title = zooWords.method(named);
-  for (const score of found.flatMap((cell) => cell.metrics)) score.label = zooWords.own(score.label);
+  for (const named of [...blocks, ...Object.values(cells)]) named.title = zooWords.method(named);
 }
 
 /** Everything that reads the cells, when some of them have changed. */
