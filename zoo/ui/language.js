@@ -55,7 +55,10 @@ window.zooWords = (() => {
   /** What a method is called: {title, phrases} of zoo/ui/methods.py. The title is English. */
   function method({ title, phrases }) {
     if (language === "en" || !phrases?.length) return title;
-    const said = ([text, value]) => (text === "steps" ? say("methods.steps", { n: value }) : value ? `${own(text)} ${value}` : own(text));
+    const said = ([text, value]) => {
+      if (!value) return own(text);
+      return text === "steps" ? say("methods.steps", { n: value }) : `${own(text)} ${value}`;
+    };
     return phrases.map((part) => part.map(said).join(say("methods.comma"))).join(" + ");
   }
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zoo.ui.running import Runner
 
 FIRST_VISIT_SECONDS = 5
-"""So long the first visitor is expected, whose page is drawn in half the time while nothing else is imported."""
+"""So long the first visitor is expected; the page is drawn in two thirds of the time while nothing else is imported."""
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
