@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -18,20 +17,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import torch
 from PIL import Image
 
 from benchmarks.visitors import Page, Refused
 from tests.ui.browser import ROOT, Server, page_server
 from tests.ui.conftest import PLUGIN
 from zoo import Comparison, compare, store
-from zoo.comparison import CellResult
 from zoo.registry import Registry
 from zoo.ui.calls import calls
-from zoo.ui.disclosure import visible
 from zoo.ui.running import Runner
-from zoo.ui.runs import Run, new_run
-from zoo.ui.shelf import LEFT_OVER, Shelf
+from zoo.ui.shelf import Shelf
 from zoo.ui.words import received
 
 ASK = {"model": "gaussian", "prompt": "dawn", "seeds": "0..1"}
@@ -360,83 +355,6 @@ def test_a_folder_that_cannot_be_made_stops_nobody(registry, tmp_path, caplog):
     assert "comparisons are not kept" in caplog.text
     seen = until(page, begin(page, "ddim steps=2"))
     assert states(seen) == ["done"] and "not kept on the server" in told(seen)[-2]
-
-
-# What is kept, and for how long
-
-
-def a_run(registry: Registry, shelf: Shelf, picture: torch.Tensor) -> Run:
-    comparison = Comparison(model="gaussian", cells=("ddim steps=1",))
-    run = new_run(comparison, [], registry)
-    shelf.begin(run)
-    shelf.keep(run, 0, CellResult("ddim steps=1", "done", images=picture[None]))
-    return run
-
-
-def test_a_folder_that_is_not_there_is_made(tmp_path):
-    shelf = Shelf(tmp_path / "not" / "yet")
-    assert shelf.folder.is_dir()
-    assert shelf.load("A" * 24) is None
-
-
-def test_the_oldest_runs_go_when_all_together_take_too_much(registry, tmp_path):
-    picture = torch.rand(3, 256, 256) * 2 - 1  # 200 kB as PNG: noise cannot be compressed
-    shelf = Shelf(tmp_path, megabytes=0.5)
-    runs = []
-    for age in (30, 20, 10):
-        runs.append(a_run(registry, shelf, picture))
-        past = time.time() - age
-        os.utime(tmp_path / runs[-1].id / "page.json", (past, past))
-    shelf.prune()
-    assert {path.name for path in tmp_path.iterdir()} == {runs[1].id, runs[2].id}
-    Shelf(tmp_path, most=1)
-    assert {path.name for path in tmp_path.iterdir()} == {runs[2].id}
-    last = a_run(registry, Shelf(tmp_path, megabytes=0.1), picture)
-    Shelf(tmp_path, megabytes=0.1)
-    assert [path.name for path in tmp_path.iterdir()] == [last.id], "the latest one stays, however large"
-
-
-def test_what_a_killed_process_left_half_goes_once_nobody_can_be_writing_it(registry, tmp_path):
-    run = a_run(registry, Shelf(tmp_path), torch.zeros(3, 8, 8))
-    fresh, old = tmp_path / run.id / "fresh.png.part", tmp_path / run.id / "old.png.part"
-    for path in (fresh, old):
-        path.write_bytes(b"half")
-    past = time.time() - LEFT_OVER - 60
-    os.utime(old, (past, past))
-    Shelf(tmp_path)
-    assert fresh.is_file() and not old.exists()
-
-
-def test_where_there_is_no_home_runs_are_kept_in_a_folder_for_the_time_being(tmp_path, monkeypatch):
-    pwd = pytest.importorskip("pwd")
-
-    def unknown(number: int) -> Any:
-        raise KeyError(f"uid not found: {number}")
-
-    monkeypatch.setattr(pwd, "getpwuid", unknown)  # as in a container that runs under any number
-    for name in ("HOME", "XDG_CACHE_HOME", "ZOO_RUNS_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert Shelf().folder.parent == tmp_path
-    monkeypatch.setenv("ZOO_RUNS_DIR", "~/runs")
-    with pytest.raises(
-        ValueError, match=r"ZOO_RUNS_DIR=~/runs: there is no home folder; name the whole path"
-    ):
-        Shelf()
-    monkeypatch.setenv("ZOO_HOSTED", "1")
-    (gone := tmp_path / "gone").mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    assert visible(f"no file {gone}/a.txt") == "no file …/a.txt"
-
-
-@pytest.mark.parametrize("given", ["nan", "0", "-1", "many"])
-def test_a_limit_that_is_no_number_is_refused(tmp_path, monkeypatch, given):
-    monkeypatch.setenv("ZOO_RUNS_MB", given)
-    with pytest.raises(ValueError, match=f"ZOO_RUNS_MB is a number above 0, got '{given}'"):
-        Shelf(tmp_path)
-    monkeypatch.setenv("ZOO_RUNS_MB", "1.5")
-    assert Shelf(tmp_path).megabytes == 1.5
 
 
 # In the browser

@@ -12,12 +12,16 @@ def registry() -> Registry:
     return Registry(safe_mode=True)
 
 
+def title(line: str, registry: Registry) -> str:
+    return methods.title(line, methods.phrases(line, registry))
+
+
 def test_titles_are_words(registry):
-    assert methods.title("ddim steps=5", registry) == "DDIM, 5 steps"
-    assert methods.title("ddim", registry) == "DDIM, 50 steps"
-    title = methods.title("ddim steps=20 | cfg scale=3", registry)
-    assert title == "DDIM, 20 steps + Classifier-free guidance, guidance scale 3"
-    assert methods.title("<script> x", registry) == "<script> x"
+    assert title("ddim steps=5", registry) == "DDIM, 5 steps"
+    assert title("ddim", registry) == "DDIM, 50 steps"
+    both = title("ddim steps=20 | cfg scale=3", registry)
+    assert both == "DDIM, 20 steps + Classifier-free guidance, guidance scale 3"
+    assert title("<script> x", registry) == "<script> x"
 
 
 @pytest.mark.parametrize(
@@ -92,10 +96,10 @@ def test_a_title_comes_in_parts_for_other_languages_too(registry):
         [["DDIM", ""], ["steps", "1"]],
         [["Classifier-free guidance", ""], ["Guidance scale", "3"]],
     ]
-    assert methods.title("ddim steps=1 eta=1", registry) == "DDIM, 1 step, η 1"
+    assert title("ddim steps=1 eta=1", registry) == "DDIM, 1 step, η 1"
     assert methods.phrases("nobody steps=1", registry) == []
 
 
 def test_a_title_names_no_picture(registry):
     line = "ddim steps=5 | controlnet annotator=pose image=0123456789abcdef"
-    assert methods.title(line, registry) == "DDIM, 5 steps + ControlNet, control pose"
+    assert title(line, registry) == "DDIM, 5 steps + ControlNet, control pose"

@@ -122,7 +122,7 @@ def report(run: Run) -> str:
 
 
 def _row(run: Run, index: int) -> str:
-    result, title = run.results[index], html.escape(run.titles[index])
+    result, title = run.results[index], html.escape(run.title(index))
     about = f"{nfe_line(result.nfe)} · {result.seconds:.2f} s" if result.nfe else result.status
     about += "".join(
         f"<br>{html.escape(name)} {html.escape(str(score))}" for name, score in result.metrics.items()
@@ -131,7 +131,7 @@ def _row(run: Run, index: int) -> str:
         pictures = f"<p>{html.escape(result.status)}: {html.escape(result.error)}</p>"
     else:
         pictures = "".join(
-            f'<img src="{uri}" alt="{html.escape(run.titles[index], quote=True)}, seed {seed}">'
+            f'<img src="{uri}" alt="{title}, seed {seed}">'
             for seed, uri in zip(run.comparison.seeds, uris(result.images), strict=True)
         )
     return (

@@ -22,9 +22,12 @@ Phrase = list[str]
 """What a plugin calls something, and its value or ""; [STEPS, "20"] is 20 steps."""
 
 
-def title(line: str, registry: Registry) -> str:
-    """The method in words: `DDIM, 20 steps + Classifier-free guidance, guidance scale 3`; else the line itself."""
-    return in_english(phrases(line, registry)) or line
+def title(line: str, parts: list[list[Phrase]]) -> str:
+    """The method in words, of its phrases: `DDIM, 20 steps + Classifier-free guidance, guidance scale 3`.
+
+    The line itself where there are none.
+    """
+    return in_english(parts) or line
 
 
 def phrases(line: str, registry: Registry) -> list[list[Phrase]]:

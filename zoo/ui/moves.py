@@ -285,7 +285,7 @@ def _with(part: Part, scale: float) -> Part:
 def _panel(trajectory: Trajectory, prompt: str, model: GaussianMixture, runner: Runner) -> dict[str, Any]:
     phrases = methods.phrases(trajectory.method, runner.registry)
     panel: dict[str, Any] = {
-        "title": methods.in_english(phrases) or trajectory.method,
+        "title": methods.title(trajectory.method, phrases),
         "phrases": phrases,
         "method": trajectory.method,
         "status": trajectory.status,

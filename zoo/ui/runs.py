@@ -45,8 +45,7 @@ class Run:
         comparison: what is run, its record included once it has ended.
         blocks: the cards that were asked for: {line, swap, title, columns, rows, cells: [index, …]}.
         results: one a cell.
-        titles: of the methods, in English.
-        phrases: the same in parts, for other languages; [] where nobody can tell.
+        phrases: the methods' titles in parts, so that each language can say them; [] where nobody can tell.
         stochastic: whether each draws noise on the way.
         state, status: of the whole; the status is for people.
         seconds: how long it has been at work.
@@ -64,7 +63,6 @@ class Run:
     comparison: Comparison
     blocks: list[dict[str, Any]]
     results: list[CellResult]
-    titles: list[str]
     phrases: list[list[list[methods.Phrase]]]
     stochastic: list[bool]
     state: State = "waiting"
@@ -99,6 +97,10 @@ class Run:
         """What there is of it, as the store writes it."""
         notices = tuple(map(disclosure.visible, self.notices))
         return ComparisonResult(self.comparison, tuple(self.results), notices)
+
+    def title(self, index: int) -> str:
+        """Of the method of a cell, in English."""
+        return methods.title(self.results[index].method, self.phrases[index])
 
     def lose(self, indices: Iterable[int], reason: str) -> None:
         """Note that cells could not be written to disk, and why."""
@@ -172,7 +174,7 @@ class Run:
     ) -> dict[str, Any]:
         return {
             "line": result.method,
-            "title": self.titles[index],
+            "title": self.title(index),
             "phrases": self.phrases[index],
             "stochastic": self.stochastic[index],
             "status": result.status,
@@ -250,7 +252,6 @@ def new_run(comparison: Comparison, blocks: Sequence[dict[str, Any]], registry: 
         comparison=comparison,
         blocks=list(blocks),
         results=[CellResult(str(method), "queued") for method in comparison.cells],
-        titles=[methods.title(str(method), registry) for method in comparison.cells],
         phrases=[methods.phrases(str(method), registry) for method in comparison.cells],
         stochastic=[_is_stochastic(method, registry) for method in comparison.cells],
     )

@@ -127,7 +127,6 @@ class Shelf:
         about = {
             "key": run.key,
             "blocks": run.blocks,
-            "titles": run.titles,
             "phrases": run.phrases,
             "stochastic": run.stochastic,
             "state": run.state,
@@ -152,8 +151,7 @@ class Shelf:
                 key=about["key"],
                 comparison=comparison,
                 blocks=about["blocks"],
-                titles=about["titles"],
-                phrases=about.get("phrases", [[] for _ in results]),
+                phrases=about["phrases"],
                 stochastic=about["stochastic"],
                 results=results,
                 state="ended",
