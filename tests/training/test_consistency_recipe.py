@@ -337,7 +337,10 @@ def test_a_further_stage_goes_on_from_the_network_of_the_one_before(teacher, tra
     before = run(teacher, tmp_path / "first", "training", steps=1)
     after = run(teacher, tmp_path / "second", "training", steps=1, learning_rate=1e-12, init=before)
     torch.testing.assert_close(weights(after, "training"), weights(before, "training"))
-    assert f"--init {before}" in (after / "consistency/training/README.md").read_text()
+    cards = [(model / "consistency/training/README.md").read_text() for model in (before, after)]
+    first = next(line for line in cards[0].splitlines() if line.startswith("python "))
+    commands = [line for line in cards[1].splitlines() if line.startswith("python ")]
+    assert commands[0] == first and f"--init {before}" in commands[1] and len(commands) == 2
     with pytest.raises(ValueError, match="holds no consistency/training to start from"):
         run(teacher, tmp_path / "third", "training", init=trained)
 
