@@ -147,6 +147,18 @@ def test_a_folder_gives_the_same_pictures_as_the_bundled_name():
     assert torch.equal(by_name.images, by_path.images)
 
 
+def test_consistency_networks_of_all_recipes_go_to_where_the_ode_does():
+    recipes = ("distillation", "training", "tuning")
+    lines = [f"consistency steps=1 recipe={recipe}" for recipe in recipes]
+    comparison = Comparison(prompt=PROMPT, seeds=range(8), cells=("ddim steps=20", "ddim steps=1", *lines))
+    end, blurred, *jumps = compare(comparison, device="cpu", dtype="fp32").cells
+    for recipe, jump in zip(recipes, jumps, strict=True):
+        assert jump.status == "done", jump.error
+        assert torch.dist(jump.images, end.images) < torch.dist(blurred.images, end.images), recipe
+        card = (FOLDER / "consistency" / recipe / "README.md").read_text(encoding="utf-8")
+        assert f"--recipe {recipe} " in card
+
+
 def test_a_folder_that_is_no_model_says_what_is_missing(tmp_path):
     with pytest.raises(OSError, match=r"is not a model folder: denoiser/config.json is missing"):
         TextToPixels(tmp_path, "empty", "Empty")
