@@ -115,7 +115,7 @@ def _setting(setting: Setting | None) -> str:
     if setting is None:
         return "none measured is"
     margin = "" if setting.margin is None else f" [{_number(setting.margin)}]"
-    return f"`{setting.line}`: {setting.times:.3g} ×{margin}"
+    return f"`{setting.line}`: {setting.times:{'.0f' if setting.times >= 100 else '.3g'}} ×{margin}"
 
 
 def _seconds(value: float | None) -> str:
